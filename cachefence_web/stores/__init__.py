@@ -1,0 +1,1 @@
+"""Where entries and dates live: each store performs the atomic steps of `core/effects.py`, and decides nothing."""
