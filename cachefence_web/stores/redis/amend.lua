@@ -1,0 +1,12 @@
+-- KEYS entry. ARGV the 16 bytes of its lease, the 24 of its new dates, life in ms or ''. Reply: 1 if it is that entry, else 0.
+
+if lease_of(KEYS[1]) ~= ARGV[1] then
+  return 0
+end
+redis.call('SETRANGE', KEYS[1], 20, ARGV[2])
+if ARGV[3] == '' then
+  redis.call('PERSIST', KEYS[1])
+else
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+end
+return 1

@@ -1,0 +1,84 @@
+-- Tag records and their fences; stands behind clock.lua.
+-- A record: invalidated 16 digits, expired 16, pending 6, soonest 16, latest 16. Its fences: a ZSET token -> deadline.
+
+local FAR = 4000000000000000
+
+local function recall(record)
+  local raw = redis.call('MGET', record)[1]
+  if not raw or #raw ~= 70 or string.find(raw, '%D') then
+    return nil
+  end
+  local found = {
+    invalidated = tonumber(string.sub(raw, 1, 16)),
+    expired = tonumber(string.sub(raw, 17, 32)),
+    pending = tonumber(string.sub(raw, 33, 38)),
+    soonest = tonumber(string.sub(raw, 39, 54)),
+    latest = tonumber(string.sub(raw, 55, 70)),
+  }
+  -- A date that no clock will reach is damage: it would raise the clock to where doubles no longer count.
+  if math.max(found.invalidated, found.expired, found.latest) > FAR then
+    return nil
+  end
+  return found
+end
+
+-- A record for a tag that has none, or lost it: dated at all that may have been forgotten with it.
+local function birth(record, fences)
+  local known = redis.call('ZSCORE', recent, tag_of(record))
+  return {
+    invalidated = math.max(floor(), now - HORIZON, tonumber(known) or 0),
+    expired = 0,
+    pending = redis.call('ZCARD', fences),
+    soonest = 0,
+    latest = 0,
+    born = true,
+  }
+end
+
+local function recount(found, fences)
+  local first = redis.call('ZRANGE', fences, 0, 0, 'WITHSCORES')
+  local final = redis.call('ZRANGE', fences, -1, -1, 'WITHSCORES')
+  found.pending = math.min(redis.call('ZCARD', fences), 999999)
+  found.soonest = tonumber(first[2] or 0)
+  found.latest = tonumber(final[2] or 0)
+end
+
+-- Apply the fences whose deadline has passed: a writer that let its deadline pass is dead, and may have committed.
+-- found.lost: fences were evicted, and which is not known: until the latest deadline nothing under the tag counts.
+-- That date is not written into the record before it has come: a clock raised past it would undo the fence.
+local function settle(record, fences, found)
+  if found.pending == 0 then
+    return
+  end
+  found.lost = redis.call('ZCARD', fences) < found.pending
+  local passed = redis.call('ZREVRANGEBYSCORE', fences, text(now), '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  if passed[2] then
+    local deadline = tonumber(passed[2])
+    found.pending = found.pending - redis.call('ZREMRANGEBYSCORE', fences, '-inf', text(now))
+    found.invalidated = math.max(found.invalidated, deadline)
+    remember(tag_of(record), deadline)
+    found.changed = true
+  end
+  if found.lost and found.latest <= now then
+    found.invalidated = math.max(found.invalidated, found.latest)
+    remember(tag_of(record), found.latest)
+    found.lost = false
+    found.changed = true
+  end
+  if not found.lost then
+    recount(found, fences)
+  end
+end
+
+local function effective(found)
+  return found.lost and math.max(found.invalidated, found.latest) or found.invalidated
+end
+
+local function written(found, invalidated)
+  return string.format('%016.0f%016.0f%06.0f%016.0f%016.0f',
+    invalidated, found.expired, found.pending, found.soonest, found.latest)
+end
+
+local function save(record, found)
+  redis.call('SET', record, written(found, found.invalidated), 'KEEPTTL')
+end
