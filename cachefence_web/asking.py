@@ -1,0 +1,123 @@
+"""From what callers write to what plans take: every argument is checked here, before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from cachefence_web.core.flight import Again, Ask, Failed, Served
+from cachefence_web.core.keys import check_key, check_namespace
+from cachefence_web.core.policy import Policy, seconds
+from cachefence_web.core.tags import check_tags
+from cachefence_web.errors import ConfigurationError
+from cachefence_web.runtime.engine import Counters, Engine
+from cachefence_web.runtime.flights import flights_of
+from cachefence_web.runtime.recording import inherit
+from cachefence_web.serializers import Serializer, serializer_from
+from cachefence_web.stores.base import AsyncStore, Store
+from cachefence_web.stores.opening import open_pair
+
+V = TypeVar("V")
+OnOutage = Literal["raise", "log"]
+
+
+@dataclass(slots=True)
+class Terms:
+    """What the faces of one cache have in common: where it is, how values are written, what callers may ask.
+
+    timeout: seconds, the deadline of each store operation, connecting included.
+    on_outage: what a write or an invalidation does when the store cannot be reached.
+    fence_life: seconds after which a writer that has not said how its commit ended counts as dead.
+    """
+
+    store: Store
+    async_store: AsyncStore
+    engine: Engine
+    namespace: str
+    policy: Policy
+    policies: Mapping[str, Policy]
+    on_outage: OnOutage
+    fence_life: float
+
+    def ask(
+        self, key: str, compute: Callable[[], Any] | None, tags: Iterable[str], policy: str | Policy | None,
+        options: Mapping[str, Any],
+    ) -> Ask:
+        """What a caller wants, checked."""
+        return Ask(check_key(key), self.policy_of(policy, options), check_tags(tags) if tags else (), compute)
+
+    @staticmethod
+    def loader(load: V) -> V:
+        """The function that loads a value.
+
+        Raises:
+            ConfigurationError: if it is none.
+        """
+        if not callable(load):
+            raise ConfigurationError(
+                f"get_or_set takes the function that loads the value, not the value {load!r:.60}: write lambda: ...")
+        return load
+
+    def policy_of(self, policy: str | Policy | None, options: Mapping[str, Any]) -> Policy:
+        """The policy of a call: the cache's, or one by name, with the call's options over it."""
+        if policy is None:
+            base = self.policy
+        elif isinstance(policy, Policy):
+            base = policy
+        elif not isinstance(policy, str):
+            raise ConfigurationError(f"policy is a Policy or the name of one, not {policy!r:.60}")
+        elif policy in self.policies:
+            base = self.policies[policy]
+        else:
+            known = ", ".join(map(repr, self.policies)) or "none: give them as policies={...}"
+            raise ConfigurationError(f"no policy is named {policy!r}; there are {known}")
+        return base.but(options) if options else base
+
+    def settle(self, landing: Served | Failed | Again) -> Any:
+        """The value for the caller, or the error; either way the compute around it inherits what it depends on."""
+        if isinstance(landing, Again):
+            assert landing.because is not None, "a plan ends with an answer, or with what interrupted it"
+            raise landing.because
+        self.engine.counters.count(landing)
+        inherit(landing)
+        if isinstance(landing, Failed):
+            raise self.engine.error_of(landing)
+        return landing.value
+
+
+def terms_for(
+    where: Any,
+    *,
+    namespace: str,
+    policy: Policy | None,
+    policies: Mapping[str, Policy] | None,
+    serializer: str | Serializer,
+    secret: str | bytes | None,
+    timeout: float,
+    on_outage: OnOutage,
+    fence_life: float,
+) -> Terms:
+    """The terms of a new cache.
+
+    Raises:
+        ConfigurationError: for any argument that cannot work; nothing has been connected or stored by then.
+    """
+    check_namespace(namespace)
+    if policies is not None and not isinstance(policies, Mapping):
+        raise ConfigurationError(f"policies is a dict of name to Policy, not {policies!r:.60}")
+    for name, tier in (policies or {}).items():
+        if not isinstance(tier, Policy):
+            raise ConfigurationError(f"policies[{name!r}] is a Policy, not {tier!r}: write Policy(ttl=...)")
+    if policy is not None and not isinstance(policy, Policy):
+        raise ConfigurationError(f"policy is a Policy, not {policy!r}: write Policy(ttl=...)")
+    if on_outage not in ("raise", "log"):
+        raise ConfigurationError(f"on_outage is 'raise' or 'log', not {on_outage!r}")
+    written = serializer_from(serializer, secret=secret)
+    store, async_store = open_pair(where, namespace, timeout=seconds("timeout", timeout))
+    return Terms(
+        store, async_store, Engine(written, flights_of(store.identity)), namespace, policy or Policy(),
+        dict(policies or {}), on_outage, seconds("fence_life", fence_life))
+
+
+__all__ = ["Counters", "OnOutage", "Terms", "terms_for"]
