@@ -1,0 +1,262 @@
+"""What runs in the simulated processes: computes that read rows, callers, and writers with their fences."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Generator
+from functools import lru_cache
+from typing import Any
+
+from cachefence_web.core import plans
+from cachefence_web.core.effects import Effect, Expire, Fence, Lift, Outcome, Plan
+from cachefence_web.core.flight import (
+    Ask,
+    Compute,
+    Computed,
+    Failed,
+    Lead,
+    PassBy,
+    Raised,
+    Recording,
+    Served,
+)
+from cachefence_web.core.policy import Policy
+from cachefence_web.errors import StoreUnavailable
+from tests.explorer.world import Versions
+
+FENCE_LIFE = 30.0
+"""Seconds; longer than a back-off, shorter than any value's life here."""
+
+Running = Generator[Effect[Any], Any, Any]
+
+
+class RowUnreadable(Exception):
+    """The database failed the compute."""
+
+
+class Row(Effect[int], frozen=True):
+    """Read the committed version of a row."""
+
+    name: str
+
+
+class Commit(Effect[Outcome], frozen=True):
+    """Commit new versions of rows; how that ended, as far as it can be known.
+
+    within: seconds after which readers are promised to see it even if the writer dies; 0: they are not.
+    """
+
+    rows: tuple[str, ...]
+    within: float = 0.0
+
+
+class Began(Effect[None], frozen=True):
+    """A compute begins, under a lease or (token None) without."""
+
+    key: str
+    token: str | None
+
+
+class Ended(Effect[None], frozen=True):
+    """A compute is over."""
+
+    token: str | None
+
+
+def driven(plan: Plan[Any]) -> Running:
+    """A plan whose computes are run where it asks for them."""
+    answer: Any = None
+    error: Exception | None = None
+    while True:
+        try:
+            effect = plan.throw(error) if error is not None else plan.send(answer)
+        except StopIteration as done:
+            return done.value
+        error = None
+        try:
+            answer = (yield from computing(effect.ask, effect.granted)) if isinstance(effect, Compute) else (
+                yield effect)
+        except StoreUnavailable as unavailable:
+            error = unavailable
+
+
+def computing(ask: Ask, granted: Any) -> Running:
+    """Run a caller's function, recording what it depends on."""
+    token = granted.token if granted is not None else None
+    recording = Recording(dict.fromkeys(ask.tags))
+    yield Began(ask.key, token)
+    try:
+        assert ask.compute is not None
+        value = yield from ask.compute(recording)
+    except RowUnreadable as error:
+        yield Ended(token)
+        return Raised(error, tuple(recording.tags))
+    yield Ended(token)
+    elapsed = 10.0 if ask.policy.early > 1 else 0.0
+    payload = None if ask.key.startswith("unstorable") else repr(value).encode()
+    return Computed(value, payload, tuple(recording.tags), recording.storable, elapsed)
+
+
+@lru_cache(maxsize=10_000)
+def value_of(payload: bytes) -> Versions:
+    """The value of a payload."""
+    value: Versions = ast.literal_eval(payload.decode())
+    return value
+
+
+def reads(*rows: str) -> Callable[[Recording], Running]:
+    """A compute that reads rows one after the other, and learns of each tag only as it does."""
+
+    def compute(recording: Recording) -> Running:
+        seen = []
+        for row in rows:
+            version = yield Row(row)
+            recording.depend((row,))
+            seen.append((row, version))
+        return tuple(seen)
+
+    return compute
+
+
+def uses(inner: Ask, *rows: str) -> Callable[[Recording], Running]:
+    """A compute that uses a cached value, then reads rows of its own."""
+
+    def compute(recording: Recording) -> Running:
+        landing = yield from driven(plans.get_or_set(inner))
+        recording.inherit(landing)
+        if isinstance(landing, Failed):
+            raise RowUnreadable("the inner value")
+        own = yield from reads(*rows)(recording)
+        return tuple(sorted({**dict(own), **dict(landing.value)}.items()))
+
+    return compute
+
+
+def caller(ask: Ask) -> Callable[[], Running]:
+    """Somebody who asks for a value."""
+    return lambda: driven(plans.get_or_set(ask))
+
+
+def getter(ask: Ask) -> Callable[[], Running]:
+    """Somebody who takes a value if there is one."""
+    return lambda: driven(plans.get(ask.key, ask.policy))
+
+
+def responder(ask: Ask, *, patient: bool = True) -> Callable[[], Running]:
+    """Somebody whose compute is the rest of a request: begin, then finish or abort."""
+
+    def respond() -> Running:
+        while True:
+            begun = yield from plans.begin(ask, patient=patient)
+            match begun:
+                case Lead():
+                    result = yield from computing(ask, begun.granted)
+                    yield from plans.finish(begun, result)
+                    return Failed(result.error) if isinstance(result, Raised) else Served(
+                        result.value, result.tags, plans.Status.UNSTORED)
+                case PassBy():
+                    result = yield from computing(ask, None)
+                    return Failed(result.error) if isinstance(result, Raised) else Served(
+                        result.value, result.tags, plans.Status.UNSTORED)
+                case Served() | Failed():
+                    return begun
+
+    return respond
+
+
+def quitter(ask: Ask) -> Callable[[], Running]:
+    """Somebody who begins a request, and gives it up if it is his to answer."""
+
+    def respond() -> Running:
+        begun = yield from plans.begin(ask)
+        if isinstance(begun, Lead):
+            yield Began(ask.key, begun.granted.token if begun.granted else None)
+            yield Ended(begun.granted.token if begun.granted else None)
+            yield from plans.abort(begun)
+            return None
+        return begun
+
+    return respond
+
+
+def transaction(name: str, *rows: str, fenced: bool = True) -> Callable[[], Running]:
+    """A writer as an ORM integration makes it: fence, COMMIT, lift; it returns what it knows to be committed."""
+
+    def write() -> Running:
+        try:
+            if fenced:
+                yield from Fence(rows, name, FENCE_LIFE)
+        except StoreUnavailable:
+            return None
+        outcome = yield Commit(rows, FENCE_LIFE)
+        try:
+            yield from Lift(rows, name, outcome)
+        except StoreUnavailable:
+            return None
+        return outcome
+
+    return write
+
+
+def correction(step: Effect[Any], *rows: str) -> Callable[[], Running]:
+    """A writer whom no hook sees: it commits, then says so by invalidating tags or deleting a key."""
+
+    def write() -> Running:
+        yield Commit(rows)
+        yield from step
+        if isinstance(step, Expire):
+            for row in rows:
+                yield Said(row, (yield Row(row)), unless_stale=True)
+            return None
+        return Outcome.COMMITTED
+
+    return write
+
+
+def waverer(name: str, *rows: str) -> Callable[[], Running]:
+    """A writer who fences, and then rolls back."""
+
+    def write() -> Running:
+        yield from Fence(rows, name, FENCE_LIFE)
+        yield from Lift(rows, name, Outcome.ROLLED_BACK)
+        return Outcome.ROLLED_BACK
+
+    return write
+
+
+def counter(key: str, policy: Policy) -> Callable[[], Running]:
+    """Somebody who adds one to a number."""
+    return lambda: plans.increment(key, 1, policy, create=True)
+
+
+def setter(key: str, policy: Policy, row: str, *, times: int = 1, since: bool = False) -> Callable[[], Running]:
+    """A writer who stores the new value under the key itself, once or over again.
+
+    since: the value is read back, and dated before the reading.
+    """
+
+    def write() -> Running:
+        for _ in range(times):
+            yield Commit((row,))
+            lease = (yield from plans.TakeInstant()) if since else None
+            version = yield Row(row)
+            value = ((row, version),)
+            done = Computed(value, repr(value).encode(), (row,))
+            try:
+                yield from plans.put(key, done, policy, lease)
+            except StoreUnavailable:
+                continue
+            yield Said(row, version)
+        return None
+
+    return write
+
+
+class Said(Effect[None], frozen=True):
+    """A call returned: who reads from here on sees this version of the row."""
+
+    row: str
+    version: int
+    unless_stale: bool = False
+
+
