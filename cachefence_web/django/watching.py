@@ -1,0 +1,282 @@
+"""What a view touches of the one who asks: recorded while it runs, whatever middleware has touched before it.
+
+While the view runs, `request.user`, the session, the messages, the cookies and the headers are stand-ins that note
+their use and hand it on; afterwards the request has its own again. What middleware learnt of a visitor *before* the
+view cannot be watched, wherever it was put. So whoever may have been looked at counts as told from others already:
+his pages are his alone, whatever the view does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from enum import StrEnum
+from typing import Any, Self
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.request import HttpHeaders
+from django.utils.functional import LazyObject, SimpleLazyObject, empty
+
+MESSAGES_COOKIE = "messages"
+"""As django.contrib.messages calls its cookie."""
+
+_TOKEN_USED = "CSRF_COOKIE_NEEDS_UPDATE"  # noqa: S105 (a flag that Django's get_token sets)
+
+# What a stored answer is compared with when it is served: a view that answered them would answer for one client only.
+_CONDITIONS = frozenset(("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE"))
+
+# Those of the stand-ins that a view may replace without saying anything of the visitor.
+_MAPPINGS = frozenset(("COOKIES", "META", "environ", "headers"))
+
+# Whose unresolved `request.user` asks the session, and nothing else, when it is used.
+_WATCHED_USERS = frozenset(("django.contrib.auth.middleware", __name__))
+
+# What Django and its own middleware keep on a request, and two that are everywhere and look at headers only
+# (django-cors-headers, django-htmx); the rest is the project's.
+_DJANGOS = frozenset((
+    "GET", "POST", "COOKIES", "META", "FILES", "path", "path_info", "method", "resolver_match", "content_type",
+    "content_params", "environ", "scope", "script_name", "urlconf", "current_app", "site", "session", "user", "auser",
+    "LANGUAGE_CODE", "csrf_processing_done", "csrf_cookie_needs_reset", "exception_reporter_filter",
+    "exception_reporter_class", "_messages", "_cached_user", "_acached_user", "_csp_nonce",
+    "_dont_enforce_csrf_checks", "_body", "_post", "_files", "_stream", "_read_started", "_post_parse_error",
+    "_cors_enabled", "htmx",
+))
+
+
+def credentials(request: HttpRequest) -> bool:
+    """Whether the request says who asks, by what Django itself keeps in cookies."""
+    cookies = request.COOKIES
+    return settings.SESSION_COOKIE_NAME in cookies or MESSAGES_COOKIE in cookies
+
+
+class Standing(StrEnum):
+    """What is known of a visitor when the view is reached; pages are shared within one of these, if at all.
+
+    KNOWN: he says who he is, and nobody has looked.
+    TOLD: somebody has looked, or may have: what was learnt may be anywhere, and the page is for him alone.
+    """
+
+    ANONYMOUS = "anonymous"
+    KNOWN = "known"
+    TOLD = "told"
+
+
+def standing(request: HttpRequest) -> Standing:
+    """What middleware, and decorators outside, have left the view to find out."""
+    known = credentials(request)
+    if (
+        (known and not _reads(request).isdisjoint(("session", "user", "auser")))
+        or ((request.COOKIES or request.META.get(_TOKEN_USED)) and _has_belongings(request))
+        or (not known and _brings_a_user(request))
+    ):
+        return Standing.TOLD
+    return Standing.KNOWN if known else Standing.ANONYMOUS
+
+
+class Watch:
+    """A block in which a view runs; `personal` and `once` say afterwards what it touched.
+
+    touched: the user, the session or the messages: the same for all who carry no credentials.
+    told: something that is one visitor's whoever he is: a CSRF token, a cookie, a user who is logged in; or the
+        visitor is one whose pages are his alone.
+    once: something that may be sent once only.
+    """
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+        self._carries = credentials(request)
+        self._own: dict[str, Any] = {}
+        self._stand_ins: dict[str, Any] = {}
+        self._token_was_used = False
+        self._nonce_was_used = False
+        self._read_before: frozenset[str] = frozenset()
+        self._touched: set[str] = set()
+        self._told = False
+        self.once = False
+
+    @property
+    def touched(self) -> bool:
+        """Whether the page would be another for somebody else who is logged in."""
+        return bool(self._touched)
+
+    @property
+    def personal(self) -> bool:
+        """Whether the page is for this visitor alone."""
+        return self._told or (self._carries and bool(self._touched))
+
+    def __enter__(self) -> Self:
+        request = self._request
+        self._told = standing(request) is Standing.TOLD
+        self._read_before = _reads(request)
+        self._token_was_used = request.META.pop(_TOKEN_USED, False)
+        self._nonce_was_used = self._nonce_used()
+        for name in ("user", "session", "_messages"):
+            if name in vars(request):
+                self._replace(name, self._noting(name, vars(request)[name]))
+        if "auser" in vars(request):
+            self._replace("auser", self._noting_call(vars(request)["auser"]))
+        self._replace("COOKIES", _Cookies(request.COOKIES, self._read_cookie))
+        self._replace("headers", _Headers(request.META, self._read_cookie))
+        meta = _Meta(request.META, self._read_cookie)
+        if vars(request).get("environ") is request.META:
+            self._replace("environ", meta)
+        self._replace("META", meta)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        request = self._request
+        meta = self._own["META"]
+        self._told |= bool(meta.get(_TOKEN_USED))
+        if self._token_was_used:
+            meta[_TOKEN_USED] = True
+        self.once = self._nonce_used() and not self._nonce_was_used
+        for name, stand_in in self._stand_ins.items():
+            if vars(request).get(name) is stand_in:
+                setattr(request, name, self._own[name])
+            elif name not in _MAPPINGS:
+                self._told = True  # the view has put another in its place: it logged somebody in or out
+        # By those who held the session or the user before the stand-ins were there.
+        self._touched |= _reads(request) - self._read_before
+        self._told |= (
+            "modified" in self._touched
+            or ("user" in self._touched and _logged_in(self._own.get("user")))
+            or ("session" in self._touched and getattr(self._own.get("session"), "modified", True))
+            or ("_messages" in self._touched and getattr(self._own["_messages"], "added_new", True))
+        )
+
+    def _replace(self, name: str, stand_in: Any) -> None:
+        self._own[name] = getattr(self._request, name)
+        self._stand_ins[name] = stand_in
+        setattr(self._request, name, stand_in)
+
+    def _noting(self, name: str, own: Any) -> SimpleLazyObject[Any]:
+        def note() -> Any:
+            self._touched.add(name)
+            return own
+
+        return SimpleLazyObject(note)
+
+    def _noting_call(self, own: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
+        async def auser() -> Any:
+            self._touched.add("auser")
+            user = await own()
+            self._told |= _logged_in(user)
+            return user
+
+        return auser
+
+    def _read_cookie(self, name: str | None) -> None:
+        """None stands for all of them. Whether the session's and the messages' are there, the key tells."""
+        if name in (settings.SESSION_COOKIE_NAME, MESSAGES_COOKIE):
+            self._touched.add("cookie")
+        else:
+            self._told = True
+
+    def _nonce_used(self) -> bool:
+        """Django 6's nonce for a Content-Security-Policy is true once it has been made."""
+        return bool(getattr(self._request, "_csp_nonce", None))
+
+
+class _Cookies(MutableMapping[str, str]):
+    """The request's cookies, telling which of them are read: what is asked of a mapping comes down to these."""
+
+    def __init__(self, cookies: dict[str, str], read: Callable[[str | None], None]) -> None:
+        self._cookies = cookies
+        self._read = read
+
+    def __getitem__(self, name: str) -> str:
+        self._read(name)
+        return self._cookies[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._read(None)
+        return iter(self._cookies)
+
+    def __len__(self) -> int:
+        self._read(None)
+        return len(self._cookies)
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self._cookies[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._cookies[name]
+
+    def copy(self) -> dict[str, str]:
+        return dict(self)
+
+
+class _Meta(MutableMapping[str, Any]):
+    """`request.META` without conditions, telling when the cookies are read from it; what is set goes to the real."""
+
+    def __init__(self, meta: MutableMapping[str, Any], read: Callable[[str | None], None]) -> None:
+        self._meta = meta
+        self._read = read
+
+    def __getitem__(self, name: str) -> Any:
+        if name in _CONDITIONS:
+            raise KeyError(name)
+        if name == "HTTP_COOKIE":
+            self._read(None)
+        return self._meta[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._meta if name not in _CONDITIONS)
+
+    def __len__(self) -> int:
+        return len(self._meta.keys() - _CONDITIONS)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._meta[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._meta[name]
+
+    def copy(self) -> dict[str, Any]:
+        return dict(self)
+
+
+class _Headers(HttpHeaders):
+    """`request.headers` without conditions, telling when the cookies are read from it."""
+
+    def __init__(self, meta: Mapping[str, Any], read: Callable[[str | None], None]) -> None:
+        super().__init__({name: value for name, value in meta.items() if name not in _CONDITIONS})
+        self._read = read
+
+    def __getitem__(self, name: str) -> str:
+        if name.lower() == "cookie":
+            self._read(None)
+        return super().__getitem__(name)
+
+
+def _reads(request: HttpRequest) -> frozenset[str]:
+    """What was used so far, by anybody, of what tells visitors apart."""
+    known = vars(request)
+    session = known.get("session")
+    marks = (
+        ("session", getattr(session, "accessed", False)), ("modified", getattr(session, "modified", False)),
+        ("user", "_cached_user" in known), ("auser", "_acached_user" in known),
+    )
+    return frozenset([name for name, used in marks if used])
+
+
+def _has_belongings(request: HttpRequest) -> bool:
+    """Whether middleware has put something of the project's own on the request."""
+    return any(name not in _DJANGOS and not hasattr(type(request), name) for name in vars(request))
+
+
+def _brings_a_user(request: HttpRequest) -> bool:
+    """Whether somebody is logged in, or may be, by other means than Django's session."""
+    user = vars(request).get("user")
+    if isinstance(user, LazyObject) and user._wrapped is empty:
+        made_in = getattr(vars(user).get("_setupfunc"), "__module__", None)
+        return bool(request.COOKIES) and made_in not in _WATCHED_USERS
+    return user is not None and _logged_in(user)
+
+
+def _logged_in(user: object) -> bool:
+    """Where it cannot be told, yes."""
+    try:
+        return bool(getattr(user, "is_authenticated", True))
+    except Exception:
+        return True

@@ -1,0 +1,402 @@
+"""P11 in Django: what a view made of the one who asked is for nobody else, and what it did not is for all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import django
+import pytest
+from django.contrib import messages
+from django.contrib.auth.models import AnonymousUser, User
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
+from django.template import engines
+from django.template.response import TemplateResponse
+from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory
+from django.utils.functional import SimpleLazyObject
+from django.views.decorators.csrf import ensure_csrf_cookie
+from django.views.decorators.vary import vary_on_cookie
+
+from cachefence_web.django import cache_view
+from tests.django.site import mounted
+
+pytestmark = pytest.mark.usefixtures("on_store")
+
+Make = Callable[[HttpRequest], str]
+
+
+def page(make: Make, **options: Any) -> Any:
+    """A cached view whose page says how often it was made, and what of the one who asked."""
+    made = 0
+
+    @cache_view(**{"ttl": 60, **options})
+    def view(request: HttpRequest) -> HttpResponse:
+        nonlocal made
+        made += 1
+        return HttpResponse(f"{made} {make(request)}")
+
+    return view
+
+
+def visitor(**session: Any) -> Client:
+    """Somebody with a session, if anything is in it."""
+    client = Client(headers={"host": "shop.example"})
+    if session:
+        kept = client.session
+        kept.update(session)
+        kept.save()
+        client.cookies["sessionid"] = kept.session_key
+    return client
+
+
+def ask(*clients: Client) -> list[str]:
+    return [client.get("/page/").content.decode() for client in clients]
+
+
+@pytest.mark.parametrize("make", [
+    lambda request: request.session.get("name"),
+    lambda request: request.session.session_key,
+    lambda request: "name" in request.session,
+    lambda request: str(request.user),
+    lambda request: request.user.is_authenticated,
+    lambda request: len(messages.get_messages(request)),
+    lambda request: request.COOKIES["sessionid"],
+], ids=["session", "session-key", "in-session", "user", "authenticated", "messages", "cookie"])
+def test_p11_a_page_that_touched_the_visitor_is_not_shared_among_those_with_a_session(make: Make) -> None:
+    ada, eve = visitor(name="Ada"), visitor(name="Eve")
+    with mounted(page=page(make)):
+        pages = ask(ada, eve, ada, eve)
+    assert [text.split()[0] for text in pages] == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("make", [
+    lambda request: request.session.get("name"),
+    lambda request: str(request.user),
+    lambda request: len(messages.get_messages(request)),
+    lambda request: request.COOKIES.get("sessionid"),
+], ids=["session", "user", "messages", "cookie"])
+def test_the_anonymous_page_is_shared_by_those_without_a_session_and_by_nobody_else(make: Make) -> None:
+    with mounted(page=page(make)):
+        first = visitor().get("/page/")
+        assert first.content.startswith(b"1 ")
+        again = visitor().get("/page/")
+        assert again.content == first.content
+        assert again["Vary"].split(", ")[0] == "Cookie"
+        assert ask(visitor(name="Ada"))[0].startswith("2 ")
+        assert ask(visitor()) == [first.content.decode()]
+
+
+def test_a_page_that_touched_nothing_is_shared_within_each_class_of_visitors() -> None:
+    with mounted(page=page(lambda request: "same")):
+        assert ask(visitor(), visitor(), visitor(name="Ada"), visitor(name="Eve")) == [
+            "1 same", "1 same", "2 same", "2 same"]
+        assert visitor().get("/page/")["Vary"] == "Accept-Language"
+
+
+def test_a_personal_page_of_one_does_not_switch_the_cache_off_for_the_anonymous() -> None:
+    ada = visitor(name="Ada")
+    with mounted(page=page(lambda request: request.session.get("name"))):
+        assert ask(ada, visitor(), ada, visitor()) == ["1 Ada", "2 None", "3 Ada", "2 None"]
+
+
+@pytest.mark.parametrize("make", [
+    get_token,
+    lambda request: request.COOKIES.get("currency", "EUR"),
+    lambda request: dict(request.COOKIES),
+    lambda request: list(request.COOKIES.items()),
+    lambda request: request.session.update({"seen": 1}),
+    lambda request: messages.success(request, "hello"),
+], ids=["token", "cookie", "cookies", "items", "session", "message"])
+def test_p11_what_one_visitor_is_told_whoever_he_is_is_not_stored(make: Make) -> None:
+    with mounted(page=page(make)):
+        pages = ask(visitor(), visitor(), visitor())
+    assert [text.split()[0] for text in pages] == ["1", "2", "3"]
+
+
+def test_p11_a_user_known_without_a_session_is_not_anonymous() -> None:
+    view = page(lambda request: request.user.username)
+
+    def asked_by(user: Any) -> str:
+        request = RequestFactory().get("/page/")
+        request.user = user
+        return str(view(request).content.decode())
+
+    ada, eve = User(username="ada"), SimpleLazyObject(lambda: User(username="eve"))
+    assert [asked_by(ada), asked_by(eve), asked_by(ada)] == ["1 ada", "2 eve", "3 ada"]
+
+
+@pytest.mark.parametrize("inside", [ensure_csrf_cookie, vary_on_cookie])
+def test_p11_decorators_inside_that_speak_of_cookies_are_heeded(inside: Any) -> None:
+    made = []
+
+    @cache_view(ttl=60)
+    @inside
+    def view(request: HttpRequest) -> HttpResponse:
+        made.append(1)
+        return HttpResponse(f"{len(made)}")
+
+    with mounted(page=view):
+        assert ask(visitor(), visitor()) == ["1", "2"]
+
+
+def with_middleware(view: Any, before: Callable[[HttpRequest], Any]) -> Any:
+    """The view, behind something that looks at the request first."""
+
+    def outside(request: HttpRequest) -> HttpResponse:
+        before(request)
+        response: HttpResponse = view(request)
+        return response
+
+    return outside
+
+
+def with_cookie(**cookies: str) -> Client:
+    """Somebody without a session, who has other cookies."""
+    client = visitor()
+    for name, value in cookies.items():
+        client.cookies[name] = value
+    return client
+
+
+def test_what_middleware_looked_for_and_did_not_find_leaves_the_anonymous_page_shared() -> None:
+    def look(request: HttpRequest) -> None:
+        assert not request.user.is_authenticated
+        request.session.get("name")
+        get_token(request)
+
+    with mounted(page=with_middleware(page(lambda request: "same"), look)):
+        assert ask(visitor(), visitor(), with_cookie(seen="1")) == ["1 same", "1 same", "1 same"]
+
+
+@pytest.mark.parametrize("learn", [
+    lambda request: request.session.get("name"), lambda request: request.user.is_authenticated and "",
+], ids=["session", "user"])
+def test_p11_what_middleware_learnt_and_keeps_outside_the_request_is_not_shared(learn: Make) -> None:
+    now: list[str] = []
+
+    def remember(request: HttpRequest) -> None:
+        learn(request)
+        now[:] = [str(request.session.get("name"))]
+
+    with mounted(page=with_middleware(page(lambda request: now[0]), remember)):
+        pages = ask(visitor(), visitor(name="Ada"), visitor(name="Eve"), visitor())
+    assert pages == ["1 None", "2 Ada", "3 Eve", "1 None"]
+
+
+def test_p11_what_middleware_made_of_any_cookie_is_not_shared() -> None:
+    def attach(request: Any) -> None:
+        request.cart = request.COOKIES.get("cart", "empty")
+
+    with mounted(page=with_middleware(page(lambda request: request.cart), attach)):
+        pages = ask(visitor(), with_cookie(cart="Ada"), with_cookie(cart="Eve"), visitor())
+    assert pages == ["1 empty", "2 Ada", "3 Eve", "1 empty"]
+
+
+def test_p11_a_token_that_middleware_put_on_the_request_is_not_shared() -> None:
+    def attach(request: Any) -> None:
+        request.token = get_token(request)
+
+    with mounted(page=with_middleware(page(lambda request: request.token), attach)):
+        assert len(set(ask(visitor(), visitor()))) == 2
+
+
+def test_p11_a_session_held_since_before_the_view_is_seen_to_be_used_in_it() -> None:
+    held: list[Any] = []
+
+    def hold(request: Any) -> None:
+        held[:] = [request.session]
+
+    with mounted(page=with_middleware(page(lambda request: held[0].get("name")), hold)):
+        pages = ask(visitor(name="Ada"), visitor(name="Eve"), visitor(), visitor())
+    assert pages == ["1 Ada", "2 Eve", "3 None", "3 None"]
+
+
+@pytest.mark.parametrize("lazy", [False, True], ids=["eager", "lazy"])
+def test_p11_a_user_known_by_another_cookie_does_not_get_the_anonymous_page(lazy: bool) -> None:
+    def know(request: Any) -> None:
+        if name := request.COOKIES.get("jwt"):
+            request.user = SimpleLazyObject(lambda: User(username=name)) if lazy else User(username=name)
+
+    with mounted(page=with_middleware(page(lambda request: request.user.username), know)):
+        pages = ask(visitor(), with_cookie(jwt="ada"), with_cookie(jwt="eve"), visitor())
+    assert pages == ["1 ", "2 ada", "3 eve", "1 "]
+
+
+@pytest.mark.parametrize("make", [
+    lambda request: request.META.get("HTTP_COOKIE"),
+    lambda request: dict(request.META)["HTTP_COOKIE"],
+    lambda request: request.META.copy()["HTTP_COOKIE"],
+    lambda request: request.environ["HTTP_COOKIE"],
+    lambda request: request.headers["Cookie"],
+    lambda request: dict(request.headers)["Cookie"],
+], ids=["get", "dict", "copy", "environ", "headers", "all-headers"])
+def test_p11_the_cookie_header_is_watched_like_the_cookies(make: Make) -> None:
+    with mounted(page=page(make)):
+        assert ask(with_cookie(a="1"), with_cookie(a="2")) == ["1 a=1", "2 a=2"]
+
+
+def test_other_headers_may_be_read_and_the_environment_may_be_written() -> None:
+    requests: list[Any] = []
+
+    def make(request: Any) -> str:
+        requests.append(request)
+        request.META["noted"] = request.META.get("REMOTE_ADDR")
+        return f"{request.headers.get('Host')} {'HTTP_HOST' in request.META}"
+
+    with mounted(page=page(make)):
+        assert ask(with_cookie(a="1"), with_cookie(a="2")) == ["1 shop.example True"] * 2
+    assert type(requests[0].META) is dict
+    assert requests[0].META["noted"] == "127.0.0.1"
+    assert requests[0].environ is requests[0].META
+
+
+def test_p11_what_a_view_raises_of_a_visitor_is_not_raised_to_another() -> None:
+    ada_is_in, go_on = threading.Event(), threading.Event()
+
+    def make(request: HttpRequest) -> str:
+        name = request.session["name"]
+        if name == "Ada":
+            ada_is_in.set()
+            go_on.wait(20)
+            raise RuntimeError("Ada's account is broken")
+        return str(name)
+
+    view = page(make)
+
+    # Each of Django's test clients would raise what any of them has met.
+    def asked_by(name: str) -> str:
+        request: Any = RequestFactory().get("/page/", headers={"cookie": f"sessionid={name}"})
+        request.session = {"name": name}
+        return str(view(request).content.decode())
+
+    with ThreadPoolExecutor(2) as pool:
+        ada = pool.submit(asked_by, "Ada")
+        assert ada_is_in.wait(20)
+        eve = pool.submit(asked_by, "Eve")
+        go_on.set()
+        with pytest.raises(RuntimeError, match="Ada"):
+            ada.result(20)
+        assert eve.result(20) == "2 Eve"
+
+
+def test_p11_what_middleware_touched_before_is_still_seen_to_be_touched_by_the_view() -> None:
+    def look(request: HttpRequest) -> None:
+        assert not request.user.is_authenticated
+        request.session.get("name")
+
+    with mounted(page=with_middleware(page(lambda request: request.session["name"]), look)):
+        assert ask(visitor(name="Ada"), visitor(name="Eve")) == ["1 Ada", "2 Eve"]
+
+
+@pytest.mark.parametrize("lazy", [False, True], ids=["eager", "lazy"])
+def test_p11_what_middleware_made_of_the_session_is_not_shared(lazy: bool) -> None:
+    def attach(request: Any) -> None:
+        request.basket = SimpleLazyObject(lambda: request.session["name"]) if lazy else request.session["name"]
+
+    with mounted(page=with_middleware(page(lambda request: str(request.basket)), attach)):
+        assert ask(visitor(name="Ada"), visitor(name="Eve")) == ["1 Ada", "2 Eve"]
+
+
+def test_the_request_has_its_own_again_after_the_view() -> None:
+    asked: list[Any] = []
+
+    def view(request: Any) -> HttpResponse:
+        asked.append(request.session)
+        own = {name: vars(request)[name] for name in ("user", "session", "_messages", "auser")}
+        cookies = request.COOKIES
+        get_token(request)
+        response: HttpResponse = page(lambda request: f"{request.session.get('name')} {request.COOKIES}")(request)
+        assert {name: vars(request)[name] for name in own} == own
+        assert all(vars(request)[name] is own[name] for name in own)
+        assert request.COOKIES is cookies
+        assert request.META["CSRF_COOKIE_NEEDS_UPDATE"]
+        return response
+
+    with mounted(page=view):
+        answer = visitor(name="Ada").get("/page/")
+    assert "csrftoken" in answer.cookies
+    assert "Cookie" in answer["Vary"]
+
+
+def test_p11_a_view_that_logs_somebody_in_is_not_stored() -> None:
+    view = page(lambda request: setattr(request, "user", AnonymousUser()) or "")
+    made = []
+    for _ in range(2):
+        request = RequestFactory().get("/page/")
+        request.user = AnonymousUser()
+        made.append(view(request).content)
+        assert type(request.user) is AnonymousUser
+    assert made == [b"1 ", b"2 "]
+
+
+def test_a_template_may_name_the_user_and_the_messages_without_touching_them() -> None:
+    source = "{% if show %}{{ user }}{% endif %}{% if token %}{% csrf_token %}{% endif %}page"
+    template = engines["django"].from_string(source)
+    made = []
+
+    @cache_view(ttl=60)
+    def view(request: HttpRequest) -> TemplateResponse:
+        made.append(1)
+        return TemplateResponse(request, template, {name: name in request.GET for name in ("show", "token")})
+
+    ada, eve = visitor(name="Ada"), visitor(name="Eve")
+    with mounted(page=view):
+        for query, makes in (("", 1), ("?show", 2), ("?token", 2)):
+            made.clear()
+            ada.get(f"/page/{query}")
+            eve.get(f"/page/{query}")
+            assert len(made) == makes
+
+
+async def test_p11_an_asynchronous_view_is_watched_in_the_same_way() -> None:
+    made = []
+
+    @cache_view(ttl=60)
+    async def view(request: Any) -> HttpResponse:
+        made.append(1)
+        user = await request.auser()
+        return HttpResponse(f"{len(made)} {user} {await request.session.aget('name')}")
+
+    with mounted(page=view):
+        anonymous = [AsyncClient(headers={"host": "shop.example"}) for _ in range(2)]
+        assert [(await each.get("/page/")).content for each in anonymous] == [b"1 AnonymousUser None"] * 2
+        known = AsyncClient(headers={"host": "shop.example"})
+        known.cookies = visitor(name="Ada").cookies
+        assert [(await known.get("/page/")).content for _ in range(2)] == [
+            b"2 AnonymousUser Ada", b"3 AnonymousUser Ada"]
+
+
+async def test_p11_a_user_whom_an_asynchronous_view_asked_for_is_not_anonymous() -> None:
+    @cache_view(ttl=60)
+    async def view(request: Any) -> HttpResponse:
+        return HttpResponse((await request.auser()).username)
+
+    async def asked_by(name: str) -> bytes:
+        async def auser() -> User:
+            return User(username=name)
+
+        request = AsyncRequestFactory().get("/page/")
+        request.auser = auser
+        response: HttpResponse = await view(request)
+        return response.content
+
+    assert [await asked_by("ada"), await asked_by("eve")] == [b"ada", b"eve"]
+
+
+def test_a_page_keyed_by_its_cookies_is_stored_for_each_visitor() -> None:
+    ada, eve = visitor(name="Ada"), visitor(name="Eve")
+    with mounted(page=page(lambda request: request.session["name"], vary_on=["Cookie"])):
+        assert ask(ada, eve, ada, eve) == ["1 Ada", "2 Eve", "1 Ada", "2 Eve"]
+
+
+@pytest.mark.skipif(django.VERSION < (6, 0), reason="Django 6.0 brought nonces")
+def test_p11_a_page_with_a_nonce_is_not_stored(settings: Any) -> None:
+    from django.middleware.csp import get_nonce  # type: ignore[import-not-found]
+
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.csp.ContentSecurityPolicyMiddleware"]
+    settings.SECURE_CSP = {"script-src": ["'self'", "<CSP_NONCE_SENTINEL>"]}
+    with mounted(page=page(lambda request: str(get_nonce(request)), vary_on=["Cookie"])):
+        assert [text.split()[0] for text in ask(visitor(), visitor())] == ["1", "2"]
