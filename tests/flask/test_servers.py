@@ -1,0 +1,158 @@
+"""Under gunicorn: 500 visitors at once cost one compute, and a saved row is seen by the next."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+from urllib.request import urlopen
+
+import pytest
+from sqlalchemy import text
+
+from tests.servers import Server
+
+PROJECT = Path(__file__).parents[2]
+VISITORS = 500
+
+
+class Gunicorn(Server):
+    """The library under gunicorn, with threads."""
+
+    def __init__(self, cache: str, namespace: str, workers: int) -> None:
+        super().__init__()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.workers = workers
+        self.environment = os.environ | {
+            "LIBRARY_CACHE": cache, "LIBRARY_NAMESPACE": namespace, "LIBRARY_FOLDER": str(self.folder)}
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+    def made(self) -> int:
+        """How often the page has been begun, over all workers."""
+        log = self.folder / "made.log"
+        return log.read_bytes().count(b"\n") if log.exists() else 0
+
+    def _launch(self, log: int) -> subprocess.Popen[bytes]:
+        subprocess.run([sys.executable, "-c", PREPARE], check=True, env=self.environment, cwd=PROJECT)
+        options = [f"--bind=127.0.0.1:{self.port}", f"--workers={self.workers}", "--threads=64", "--backlog=1024",
+                   "--worker-class=gthread", "--no-control-socket", "--log-level=warning"]
+        return subprocess.Popen(
+            [sys.executable, "-W", "error::ResourceWarning", "-m", "gunicorn", *options,
+             "tests.flask.library:create_app()"],
+            env=self.environment, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+
+    def _answers(self) -> bool:
+        try:
+            with urlopen(self.url("/health")) as answer:  # noqa: S310
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+
+PREPARE = """
+from tests.flask.library import Book, create_app, db
+with create_app().app_context():
+    db.create_all()
+    db.session.add(Book(id=1, title="Old"))
+    db.session.commit()
+"""
+
+
+@pytest.fixture(params=[("memory", 1), ("redis", 2)], ids=["memory-1-worker", "redis-2-workers"])
+def library(request: pytest.FixtureRequest, redis_url: str, namespace: str) -> Iterator[Gunicorn]:
+    kind, workers = request.param
+    with Gunicorn("memory://" if kind == "memory" else redis_url, namespace, workers) as server:
+        yield server
+
+
+async def crowd(library: Gunicorn) -> list[bytes]:
+    """All visitors have asked before the page can be made."""
+    with (library.folder / "gate").open("w") as gate:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        asked = await asyncio.gather(*[ask(library) for _ in range(VISITORS)])
+    return await asyncio.gather(*[answer(*connection) for connection in asked])
+
+
+async def ask(library: Gunicorn) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", library.port)
+    writer.write(b"GET /books/1 HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n\r\n" % library.port)
+    await writer.drain()
+    return reader, writer
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    received = await reader.read()
+    writer.close()  # at once: the server waits for it before it closes the next connection
+    await writer.wait_closed()
+    return received
+
+
+def get(library: Gunicorn, path: str = "/books/1") -> str:
+    with urlopen(library.url(path)) as answer:  # noqa: S310
+        return str(answer.read().decode())
+
+
+def post(library: Gunicorn, path: str, title: str) -> None:
+    with urlopen(library.url(path), urlencode({"title": title}).encode()) as answer:  # noqa: S310
+        assert answer.status == 200
+
+
+def test_p1_p3_a_crowd_costs_one_compute_and_a_save_is_seen_by_the_next_visitor(library: Gunicorn) -> None:
+    answers = asyncio.run(crowd(library))
+    assert {answer.splitlines()[0] for answer in answers} == {b"HTTP/1.1 200 OK"}
+    assert {answer.splitlines()[-1] for answer in answers} == {b"Old"}
+    assert library.made() == 1
+
+    post(library, "/books/1", "New")
+    assert [get(library) for _ in range(8)] == ["New"] * 8
+    assert library.made() == 2
+
+    post(library, "/books/1/undone", "Never")
+    assert [get(library) for _ in range(8)] == ["New"] * 8
+    assert library.made() == 2
+
+    answers = asyncio.run(crowd(library))
+    assert {answer.splitlines()[-1] for answer in answers} == {b"New"}
+    assert library.made() == 2
+    assert "Warning" not in library.log()
+    assert "Error" not in library.log()
+
+
+def test_p3_flask_sqlalchemy_commits_in_process_are_seen_through_the_test_client(
+    tmp_path: Path, namespace: str, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LIBRARY_FOLDER", str(tmp_path))
+    monkeypatch.setenv("LIBRARY_CACHE", "memory://")
+    monkeypatch.setenv("LIBRARY_NAMESPACE", namespace)
+    from tests.flask.library import Book, create_app, db, fence
+
+    app = create_app()
+    with app.app_context():
+        db.create_all()
+        db.session.add(Book(id=1, title="Old"))
+        db.session.commit()
+    client = app.test_client()
+    assert client.get("/books/1").text == "Old"
+    with app.app_context():
+        db.session.execute(text("SELECT 1"))
+        db.get_or_404(Book, 1).title = "New"
+        db.session.flush()
+        assert client.get("/books/1").text == "Old"
+        db.session.commit()
+        assert client.get("/books/1").text == "New"
+        db.session.execute(db.update(Book).values(title="Newer"))
+        db.session.rollback()
+        assert client.get("/books/1").headers["Cache-Status"].startswith("cachefence; hit")
+    fence.of(app).close()
+    with app.app_context():
+        db.engine.dispose()
