@@ -1,0 +1,11 @@
+"""What a visitor may change about a book."""
+
+from django import forms
+
+from .models import Book
+
+
+class BookForm(forms.ModelForm):
+    class Meta:
+        model = Book
+        fields = ["title", "author", "price"]

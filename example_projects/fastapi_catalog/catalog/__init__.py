@@ -1,0 +1,1 @@
+"""A catalogue of bright stars and the nights they were watched."""
