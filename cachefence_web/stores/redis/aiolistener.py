@@ -10,7 +10,7 @@ from typing import Any
 
 from cachefence_web.core.effects import Wait
 from cachefence_web.errors import StoreUnavailable
-from cachefence_web.stores.redis.line import reply_of
+from cachefence_web.stores.redis.line import hang_up, reply_of
 from cachefence_web.stores.redis.names import Names
 from cachefence_web.stores.redis.opening import Opening
 from cachefence_web.stores.redis.refusals import BROKEN, checked
@@ -102,7 +102,7 @@ class AsyncListener:
             return
         finally:
             self._told = False
-            await connection.disconnect(nowait=True)
+            await hang_up(connection)
 
     async def _look(self) -> None:
         asked, question = self._watches.question()

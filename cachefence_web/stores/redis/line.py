@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -25,6 +26,9 @@ from cachefence_web.stores.redis.scripts import Command, Replies, Steps
 
 MOST_AT_ONCE = 500
 """Keys that one MGET asks for: no other client of the server shall wait for longer."""
+
+_GOODBYE = 0.2
+"""Seconds for a server to answer that we leave."""
 
 MOST_UNANSWERED = 1000
 """Jobs on their way; more wait until some of them are answered."""
@@ -152,10 +156,8 @@ class Line:
             error = unavailable(failed)
         finally:
             self._session = None
-            try:
-                await connection.disconnect(nowait=True)
-            finally:
-                self._break(error, again=again)
+            self._break(error, again=again)
+            await hang_up(connection)
 
     async def _talk(self, connection: Any) -> Exception:
         """Write and read side by side; what the first of them broke with."""
@@ -227,6 +229,13 @@ async def converse(connection: Any, steps: Steps) -> Any:
             commands = steps.send([await reply_of(connection) for _ in commands])
     except StopIteration as done:
         return done.value
+
+
+async def hang_up(connection: Any) -> None:
+    """Disconnect. Over TLS that takes an answer, which the loop must not end before, nor wait for in vain."""
+    with suppress(*BROKEN):
+        async with asyncio.timeout(_GOODBYE):
+            await connection.disconnect()
 
 
 async def reply_of(connection: Any) -> Any:
