@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from cachefence_web.core.flight import Again, Ask, Failed, Served
+from cachefence_web.core.flight import Again, Ask, Failed, Fitness, Served
 from cachefence_web.core.keys import check_key, check_namespace
 from cachefence_web.core.policy import Policy, seconds
 from cachefence_web.core.tags import check_tags
@@ -42,10 +42,13 @@ class Terms:
 
     def ask(
         self, key: str, compute: Callable[[], Any] | None, tags: Iterable[str], policy: str | Policy | None,
-        options: Mapping[str, Any],
+        options: Mapping[str, Any], fitness: Callable[[Served], Fitness] | None = None,
     ) -> Ask:
         """What a caller wants, checked."""
-        return Ask(check_key(key), self.policy_of(policy, options), check_tags(tags) if tags else (), compute)
+        if fitness is not None and not callable(fitness):
+            raise ConfigurationError(f"fitness is a function from what was found to a Fitness, not {fitness!r:.60}")
+        return Ask(
+            check_key(key), self.policy_of(policy, options), check_tags(tags) if tags else (), compute, fitness)
 
     @staticmethod
     def loader(load: V) -> V:

@@ -20,12 +20,17 @@ HERE = Path(__file__).parent
 # What a folder's tests import; without it the folder is not collected, and naming it collects nothing,
 # which is an error. The rest must run where no framework is installed.
 NEEDS = {
+    "browser": ("starlette", "websockets"),
+    "conformance": ("rich", "starlette"),
     "demo": ("django", "fastapi", "flask", "typer"),
     "django": ("pytest_django",),
+    "django_cache": ("pytest_django",),
+    "django_tools": ("pytest_django",),
     "docs": ("django", "fastapi", "flask", "typer"),
     "examples": ("django", "fastapi", "flask"),
     "fastapi": ("fastapi",),
     "flask": ("flask", "flask_sqlalchemy"),
+    "lint": ("django", "flask", "httplint", "redbot", "starlette"),
     "sqlalchemy": ("aiosqlite", "psycopg", "sqlalchemy"),
     "starlette": ("starlette",),
 }

@@ -130,7 +130,8 @@ def test_each_framework_is_an_extra_and_none_is_required(metadata: Message) -> N
     extras = set(metadata.get_all("Provides-Extra", []))
     assert {*FRAMEWORKS, "zstd", "cli", "demo", "test", "bench", "docs"} <= extras
     required = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
-    assert sorted(re.split(r"[<>=\[ ;]", line)[0] for line in required) == ["cachebox", "hiredis", "msgspec", "redis"]
+    names = sorted(re.split(r"[<>=\[ ;]", line)[0] for line in required)
+    assert names == ["cachebox", "hiredis", "http-sf", "msgspec", "redis"]
 
 
 def test_import_loads_no_framework_and_no_redis() -> None:

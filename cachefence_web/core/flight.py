@@ -15,13 +15,26 @@ from cachefence_web.core.policy import Policy
 from cachefence_web.core.tags import Instant, Lease
 
 
+class Fitness(enum.Enum):
+    """What a caller makes of a value that was found, where its policy alone cannot say."""
+
+    FITS = "fits"          # as good as the policy says
+    SUFFICES = "suffices"  # as it is, however old: no refresh, no lead
+    UNFIT = "unfit"        # not for this caller: look beyond it
+
+
 class Ask(Struct, frozen=True):
-    """What a caller wants: the input of a plan, and what everybody aboard one flight has in common."""
+    """What a caller wants: the input of a plan, and what everybody aboard one flight has in common.
+
+    fitness: how this caller judges what its look finds, fresh, stale or last good; pure, for a plan calls it and may
+        do so again. None: everything FITS.
+    """
 
     key: str
     policy: Policy
     tags: tuple[str, ...] = ()
     compute: Callable[[], Any] | None = None
+    fitness: Callable[[Served], Fitness] | None = None
 
 
 class Status(enum.StrEnum):
@@ -39,6 +52,7 @@ class Served(Struct, frozen=True):
     remaining: seconds for which it stays fresh; None without end.
     age: seconds since its compute ended.
     late: seconds since its freshness ended.
+    lease: of the entry that it was found in; None for one that was computed just now.
     """
 
     value: Any
@@ -48,6 +62,7 @@ class Served(Struct, frozen=True):
     remaining: float | None = None
     age: float = 0.0
     late: float = 0.0
+    lease: Lease | None = None
 
 
 class Failed(Struct, frozen=True):
@@ -66,9 +81,14 @@ class Again(Struct, frozen=True):
 
 
 class PassBy(Struct, frozen=True):
-    """The answers under this key cannot be shared: compute for yourself, and do not queue."""
+    """The answers under this key cannot be shared: compute for yourself, and do not queue.
+
+    since: a date for what the caller computes from now on, should it be one to store after all: no later than now,
+        so whatever is invalidated from here on outdates it. None if none is known: the store is away.
+    """
 
     covers: int = 1
+    since: Lease | None = None
 
 
 class Overdue(Struct, frozen=True):
@@ -104,7 +124,7 @@ class Lead(Struct, frozen=True):
 
     granted: None for one whose value is not stored: the store is away, or a strict read must not trust it now.
     covers: for whom aboard its value is true if it is not stored.
-    stale: what may be shown meanwhile; last_good: what may be shown if it fails.
+    stale: what may be shown meanwhile; last_good: what may be shown if it fails, or be validated; also what was UNFIT.
     """
 
     ask: Ask

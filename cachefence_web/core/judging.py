@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from cachefence_web.core.effects import Look, Plan, Settle
 from cachefence_web.core.entry import ENDLESS, Entry
-from cachefence_web.core.flight import Decode, Draw, Served, Status
+from cachefence_web.core.flight import Ask, Decode, Draw, Fitness, Served, Status
 from cachefence_web.core.policy import Consistency, Policy
 from cachefence_web.core.tags import Lease, Standing, Times, standing
 
@@ -32,6 +32,11 @@ class Found(Struct, frozen=True):
     last_good: Served | None = None
     early: bool = False
     pending: bool = False
+
+    @property
+    def best(self) -> Served | None:
+        """The best there is, as old as it may be."""
+        return self.fresh or self.stale or self.last_good
 
 
 NOTHING = Found()
@@ -69,6 +74,34 @@ def appraise(look: Look, policy: Policy, *, early: bool = True) -> Plan[Found]:
     )
 
 
+def fitness_of(found: Found, ask: Ask) -> Fitness:
+    """What the caller makes of it; where nothing was to be served, it is not to be served later either."""
+    if ask.fitness is None:
+        return Fitness.FITS
+    return ask.fitness(found.best) if found.best is not None else Fitness.UNFIT
+
+
+def suited(found: Found, ask: Ask) -> Found | Served:
+    """The answer if one suffices; otherwise what may be served by the policy: nothing, where what there is is unfit."""
+    match fitness_of(found, ask):
+        case Fitness.SUFFICES if found.best is not None:
+            return found.best
+        case Fitness.UNFIT:
+            return Found(found.seen, last_good=found.best, pending=found.pending)
+        case _:
+            return found
+
+
+def unless_refused(found: Found, refused: Lease | None) -> Found:
+    """What a look is good for to one who has refused an entry: it is not made fit by being found again."""
+    return Found(found.seen) if refused is not None and found.seen == refused else found
+
+
+def is_refused(landing: object, refused: Lease | None) -> bool:
+    """Whether a flight brings the very entry that this caller has refused: its leader may have found it fit."""
+    return refused is not None and isinstance(landing, Served) and landing.lease == refused
+
+
 def judge(entry: Entry, times: Times, consistency: Consistency) -> Plan[tuple[Standing, Times]]:
     """How the entry stands, asking the store where only its own clock can tell."""
     stands = standing(entry.lease, entry.tags, times, consistency)
@@ -97,4 +130,4 @@ def _serve(entry: Entry, value: Any, status: Status, now: int, fresh_until: int)
     left = fresh_until - now
     remaining = None if fresh_until >= ENDLESS else left / _MICRO if left > 0 else 0.0
     age = max(0, now - entry.lease.instant - entry.cost) / _MICRO
-    return Served(value, entry.tags, status, 1, remaining, age, 0.0 if left > 0 else -left / _MICRO)
+    return Served(value, entry.tags, status, 1, remaining, age, 0.0 if left > 0 else -left / _MICRO, entry.lease)

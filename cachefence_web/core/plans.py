@@ -1,6 +1,7 @@
 """Decisions only: a plan yields effects and never performs one.
 
-Read from top to bottom: leading a compute, what callers do, writing. What may be served is judged in `judging.py`.
+Read from top to bottom: leading a compute, what callers do. What may be served is judged in `judging.py`; values that
+are simply written are `writing.py`'s.
 
 Two rules carry the promises. A compute is dated *before* it reads anything (`Granted.lease`), so whatever is
 invalidated later outdates it. And a value is handed only to callers for whom it is true: `RollCall` counts them
@@ -17,18 +18,14 @@ from msgspec.structs import replace
 
 from cachefence_web.core.effects import (
     ANY,
-    Add,
-    Amend,
     Anything,
     Claim,
     Effect,
     Filed,
     Fill,
     Plan,
-    Put,
     Read,
     Release,
-    TakeInstant,
     Wait,
 )
 from cachefence_web.core.entry import ENDLESS, NEVER, Entry, Kind
@@ -43,6 +40,7 @@ from cachefence_web.core.flight import (
     ComputeMany,
     Draw,
     Failed,
+    Fitness,
     Fly,
     Granted,
     Land,
@@ -58,9 +56,10 @@ from cachefence_web.core.flight import (
     Status,
     Together,
 )
-from cachefence_web.core.judging import NOTHING, Found, appraise, judge
-from cachefence_web.core.policy import Consistency, Policy
-from cachefence_web.core.tags import MOST_TAGS, Instant, Lease, Standing
+from cachefence_web.core.judging import NOTHING, Found, appraise, fitness_of, is_refused, judge, suited, unless_refused
+from cachefence_web.core.policy import Consistency
+from cachefence_web.core.tags import MOST_TAGS, Lease, Standing
+from cachefence_web.core.writing import entry_of, touch
 from cachefence_web.errors import ComputeFailed, LeaseTimeout, StoreUnavailable
 
 R = TypeVar("R")
@@ -89,6 +88,8 @@ def lead(ask: Ask, seen: Lease | None, *, takeover: str | None = None) -> Plan[L
     except BaseException:
         yield from _let_go(ask.key, token)
         raise
+    if granted is None:
+        return (yield from alone(ask))
     if not isinstance(granted, Granted):
         return granted
     result = yield from Compute(ask, granted)
@@ -96,12 +97,16 @@ def lead(ask: Ask, seen: Lease | None, *, takeover: str | None = None) -> Plan[L
 
 
 def approach(
-    ask: Ask, token: str, seen: Lease | None, *, patient: bool = True, takeover: str | None = None
-) -> Plan[Granted | Landing]:
+    ask: Ask, token: str, seen: Lease | None, *, patient: bool = True, takeover: str | None = None,
+    refused: Lease | None = None,
+) -> Plan[Granted | Landing | None]:
     """Claim the right to compute, waiting while somebody else has it, until one or the other brings an answer.
+
+    None if there is none for a strict caller, who must compute for itself.
 
     patient: False answers Again where it would have to wait.
     takeover: the token of a lease that was waited for long enough; any other is waited for anew.
+    refused: the lease of an entry that is not for this caller, however often it is found.
     """
     patience = ask.policy.wait
     awaited: str | None = None
@@ -111,11 +116,11 @@ def approach(
         claimed = yield from Claim(ask.key, token, ask.policy.lease, seen, takeover, spent)
         if claimed.lease is not None:
             return Granted(token, claimed.lease, claimed.look.times.now, covers, ask.policy.lease)
-        found = yield from appraise(claimed.look, ask.policy)
+        found = unless_refused((yield from appraise(claimed.look, ask.policy)), refused)
         if found.fresh is not None:
             return replace(found.fresh, covers=covers)
         if found.pending:
-            return (yield from alone(ask))
+            return None
         failure = claimed.look.failure
         if failure is not None:
             stands, _ = yield from judge(failure, claimed.look.times, ask.policy.consistency)
@@ -133,7 +138,7 @@ def approach(
         if patience > 0:
             patience -= yield from Wait(ask.key, claimed.holder, patience)
             covers = yield from RollCall(ask.key)
-            found = yield from appraise((yield from Read(ask.key)), ask.policy)
+            found = unless_refused((yield from appraise((yield from Read(ask.key)), ask.policy)), refused)
             if found.fresh is not None:  # as it should be; a second claim would cost ten times as much
                 return replace(found.fresh, covers=covers)
             seen = found.seen
@@ -145,7 +150,7 @@ def approach(
 
 def _gated(failure: Entry, found: Found, covers: int) -> Landing:
     if failure.kind is Kind.PASS:
-        return PassBy(covers)
+        return PassBy(covers, failure.lease)  # a look's `now` is an upper bound: too late a date to give to a value
     if found.last_good is not None:
         return replace(found.last_good, covers=covers)
     message = failure.payload.decode("utf-8", "replace")
@@ -234,6 +239,8 @@ def refresh(ask: Ask, seen: Lease) -> Plan[Landing]:
     """Compute the value anew behind those who are served the old one; never wait, never compute twice."""
     token = yield from NewToken()
     granted = yield from approach(ask, token, seen, patient=False)
+    if granted is None:
+        return (yield from alone(ask))
     if not isinstance(granted, Granted):
         return granted
     result = yield from Compute(ask, granted)
@@ -262,27 +269,6 @@ def _blank(lease: Lease, tags: tuple[str, ...]) -> Entry:
     return Entry(lease, NEVER, NEVER, NEVER, 0, tags, b"")
 
 
-def entry_of(
-    policy: Policy, done: Computed, lease: Lease, began: Instant, chance: float = 1.0
-) -> tuple[Entry, float | None]:
-    """The entry of a computed value, and for how many seconds the store must keep it."""
-    cost = int(done.elapsed * _MICRO)
-    ttl = policy.negative_ttl if done.value is None and policy.negative_ttl is not None else policy.ttl
-    if ttl is None:
-        fresh_until = Instant(NEVER - int(max(policy.stale_for, policy.stale_if_error) * _MICRO))
-        stale_until = Instant(fresh_until + int(policy.stale_for * _MICRO))
-        error_until = Instant(fresh_until + int(policy.stale_if_error * _MICRO))
-        return Entry(
-            lease, fresh_until, stale_until, error_until, cost, done.tags, done.payload or b"", done.kind), None
-    fresh = max(0.001, ttl * (1 - policy.jitter * chance)) if policy.jitter else ttl
-    now = began + cost
-    fresh_until = Instant(now + int(fresh * _MICRO))
-    stale_until = Instant(fresh_until + int(policy.stale_for * _MICRO))
-    error_until = Instant(fresh_until + int(policy.stale_if_error * _MICRO))
-    life = fresh + max(policy.stale_for, policy.stale_if_error)
-    return Entry(lease, fresh_until, stale_until, error_until, cost, done.tags, done.payload or b"", done.kind), life
-
-
 # What callers do.
 
 
@@ -292,12 +278,9 @@ def get_or_set(ask: Ask) -> Plan[Served | Failed | Again]:
     away = False
     overdue: Overdue | None = None
     while True:
-        found = NOTHING
-        if not away:
-            try:
-                found = yield from appraise((yield from Read(ask.key)), policy)
-            except StoreUnavailable:
-                away = True
+        looked = yield from _look(ask, away=away)
+        away = looked is None
+        found = looked or NOTHING
         if found.fresh is not None and found.seen is not None:
             if found.early:
                 yield from Refresh(ask, found.seen)
@@ -328,6 +311,16 @@ def get_or_set(ask: Ask) -> Plan[Served | Failed | Again]:
                 pass
 
 
+def _look(ask: Ask, *, away: bool) -> Plan[Found | None]:
+    """What there is; None if the store is away, or was."""
+    if away:
+        return None
+    try:
+        return (yield from appraise((yield from Read(ask.key)), ask.policy))
+    except StoreUnavailable:
+        return None
+
+
 def _nobody(ask: Ask, covers: int = 1) -> Failed:
     return Failed(LeaseTimeout(
         f"nobody produced {ask.key!r} within twice its wait of {ask.policy.wait:g} s;"
@@ -342,44 +335,53 @@ def _slide(ask: Ask, hit: Served) -> Plan[None]:
             yield from touch(ask.key, ask.policy)
 
 
-def get(key: str, policy: Policy) -> Plan[Served | None]:
-    """The value if there is one and it is fresh; nothing is computed."""
-    found = yield from appraise((yield from Read(key)), policy, early=False)
-    if found.fresh is not None and policy.sliding:
-        yield from _slide(Ask(key, policy), found.fresh)
-    return found.fresh
+def get(ask: Ask) -> Plan[Served | None]:
+    """The value if there is one and it is fresh, or suffices for this caller; nothing is computed."""
+    found = yield from appraise((yield from Read(ask.key)), ask.policy, early=False)
+    match fitness_of(found, ask):
+        case Fitness.SUFFICES:
+            return found.best
+        case Fitness.UNFIT:
+            return None
+        case Fitness.FITS:
+            if found.fresh is not None and ask.policy.sliding:
+                yield from _slide(ask, found.fresh)
+            return found.fresh
 
 
 def begin(ask: Ask, *, patient: bool = True) -> Plan[Served | Failed | Lead | PassBy | Again]:
     """For a compute that is no function: the value, or the right and the duty to bring it (`finish` or `abort`).
 
     A stale value is led by one caller and served to all others meanwhile. patient=False answers Again where it
-    would have to wait for somebody else's compute.
+    would have to wait for somebody else's compute. What the first look finds is the caller's to judge
+    (`Ask.fitness`); what was stored since then, or is landed by a flight, was true after the caller had asked.
     """
     overdue: Overdue | None = None
     away = False
+    first: Lease | Anything | None = ANY
+    refused: Lease | None = None
     while True:
-        found = NOTHING
-        if not away:
-            try:
-                found = yield from appraise((yield from Read(ask.key)), ask.policy)
-            except StoreUnavailable:
-                away = True
+        looked = yield from _look(ask, away=away)
+        away = looked is None
+        found = looked or NOTHING
+        if first is ANY:
+            first = found.seen
+        judged = suited(found, ask) if found.seen == first else found
+        if isinstance(judged, Served):
+            return judged
+        if judged is not found:
+            found, refused = judged, found.seen or refused
         if found.fresh is not None and not found.early:
             return found.fresh
         usable = found.fresh or found.stale
         waits = patient and usable is None
-        alone = away or found.pending
-        boarded = yield from Board(ask, ask.policy.wait if waits else 0.0, overdue, alone)
-        if isinstance(boarded, Captain):
-            answer = yield from _as_captain(ask, boarded, found.seen, overdue, patient=waits, alone=alone)
-        elif isinstance(boarded, Overdue):
-            if overdue is not None:
-                return usable or _nobody(ask)
-            overdue, answer = boarded, Again()
-        else:
-            answer = boarded
+        answer = yield from _aboard(
+            ask, found.seen, overdue, refused, patient=waits, alone=away or found.pending)
         match answer:
+            case Overdue():
+                if overdue is not None:
+                    return usable or _nobody(ask)
+                overdue = answer
             case Lead():
                 return replace(answer, stale=usable, last_good=usable or found.last_good)
             case Served():
@@ -395,8 +397,21 @@ def begin(ask: Ask, *, patient: bool = True) -> Plan[Served | Failed | Lead | Pa
                     return answer
 
 
+def _aboard(
+    ask: Ask, seen: Lease | None, overdue: Overdue | None, refused: Lease | None, *, patient: bool, alone: bool
+) -> Plan[Landing | Lead | Overdue]:
+    """What the key's flight brings this caller, or its lead."""
+    boarded = yield from Board(ask, ask.policy.wait if patient else 0.0, overdue, alone)
+    if isinstance(boarded, Captain):
+        return (yield from _as_captain(ask, boarded, seen, overdue, refused, patient=patient, alone=alone))
+    if isinstance(boarded, Overdue) and not patient:
+        return Again()
+    return Again() if is_refused(boarded, refused) else boarded
+
+
 def _as_captain(
-    ask: Ask, captain: Captain, seen: Lease | None, overdue: Overdue | None, *, patient: bool, alone: bool
+    ask: Ask, captain: Captain, seen: Lease | None, overdue: Overdue | None, refused: Lease | None, *,
+    patient: bool, alone: bool,
 ) -> Plan[Landing | Lead]:
     """Lead by hand: what there is to lead, or what landed the flight; Again with a StoreUnavailable if that did."""
     if alone:
@@ -404,7 +419,7 @@ def _as_captain(
     token = yield from NewToken()
     try:
         takeover = overdue.holder if overdue is not None else None
-        landing = yield from approach(ask, token, seen, patient=patient, takeover=takeover)
+        landing = yield from approach(ask, token, seen, patient=patient, takeover=takeover, refused=refused)
     except StoreUnavailable as error:
         yield from Land(captain.flight, Again())
         return Again(error)
@@ -416,6 +431,8 @@ def _as_captain(
         raise
     if isinstance(landing, Granted):
         return Lead(ask, landing, captain.flight)
+    if landing is None:
+        return Lead(ask, None, captain.flight, (yield from RollCall(ask.key)))
     yield from Land(captain.flight, landing)
     return landing
 
@@ -450,7 +467,9 @@ def abort(leading: Lead, *, unshareable: bool = False) -> Plan[None]:
         if unshareable:
             if leading.granted is not None:
                 yield from pass_by(leading.ask, leading.granted)
-            landing = PassBy((yield from RollCall(leading.ask.key)))
+            # Whoever computes after this landing began later than the lease: an older date is always a safe one.
+            since = leading.granted.lease if leading.granted is not None else None
+            landing = PassBy((yield from RollCall(leading.ask.key)), since)
         elif leading.granted is not None:
             yield from _let_go(leading.ask.key, leading.granted.token)
     except GeneratorExit:
@@ -557,72 +576,3 @@ def _break_off(plan: Plan[Any], error: BaseException) -> Plan[None]:
 def _undo(begun: Served | Failed | Lead | PassBy | Again) -> Plan[None]:
     if isinstance(begun, Lead):
         yield from abort(begun)
-
-
-# Writing.
-
-
-def put(
-    key: str, done: Computed, policy: Policy, since: Lease | None, expected: Lease | Anything | None = ANY
-) -> Plan[Filed]:
-    """Store a value that somebody already has, dated at the call or at `since`."""
-    lease = since if since is not None else (yield from TakeInstant())
-    chance = (yield from Draw()) if policy.jitter else 1.0
-    entry, life = entry_of(policy, done, lease, lease.instant, chance)
-    filed = yield from Put(key, entry, life, expected)
-    if filed is Filed.LATE:
-        raise StoreUnavailable(f"the store heard of the new value of {key!r} too late to take it; set it again")
-    return filed
-
-
-def add(key: str, done: Computed, policy: Policy) -> Plan[bool]:
-    """Store a value unless there is a usable one; False if there was."""
-    while True:
-        found = yield from appraise((yield from Read(key)), policy, early=False)
-        if found.fresh is not None:
-            return False
-        filed = yield from put(key, done, policy, None, found.seen)
-        if filed is not Filed.CONFLICT:
-            return filed is Filed.ADMITTED
-
-
-def touch(key: str, policy: Policy) -> Plan[bool]:
-    """Begin the entry's life again; False if there is none to be served."""
-    look = yield from Read(key)
-    if look.entry is None:
-        return False
-    found = yield from appraise(look, policy, early=False)
-    if found.fresh is None:
-        return False
-    done = Computed(found.fresh.value, b"", (), elapsed=0.0)
-    dated, life = entry_of(policy, done, look.entry.lease, look.times.now)
-    return (yield from Amend(
-        key, look.entry.lease, dated.fresh_until, dated.stale_until, dated.error_until, life))
-
-
-def increment(key: str, delta: int, policy: Policy, *, create: bool) -> Plan[int | None]:
-    """Add to a number, atomically; None if there is none and it is not to be created.
-
-    Raises:
-        TypeError: if the value is no integer.
-    """
-    while True:
-        look = yield from Read(key)
-        found = yield from appraise(look, policy, early=False)
-        if found.fresh is None or look.entry is None:
-            if not create:
-                return None
-            done = Computed(delta, b"%d" % delta, (), kind=Kind.NUMBER)
-            if (yield from put(key, done, policy, None, found.seen)) is Filed.ADMITTED:
-                return delta
-            continue
-        if look.entry.kind is not Kind.NUMBER:
-            raise TypeError(f"the value under {key!r} is no integer: incr() adds to integers only")
-        total = yield from Add(key, look.entry.lease, delta)
-        if total is not None:
-            return total
-
-
-def just(effect: Effect[R]) -> Plan[R]:
-    """One effect, where a plan is asked for."""
-    return (yield from effect)

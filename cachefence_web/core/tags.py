@@ -6,6 +6,7 @@ Each check is a function of its own, so that the tests can take any one of them 
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import NewType
 
@@ -133,11 +134,11 @@ def refuses_pending() -> bool:
 
 
 def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
-    """The tags, without repetition, in their order.
+    """The tags, without repetition, in their order; one of over 200 bytes by its beginning and a digest of it all.
 
     Raises:
-        ConfigurationError: for a tag that is no text, empty, over 200 bytes, holds white space, a control
-            character or a brace, or a `*` that does not stand alone after the last colon (`book:*`).
+        ConfigurationError: for a tag that is no text, empty, holds white space, a control character or a brace, or a
+            `*` that does not stand alone after the last colon (`book:*`).
     """
     if isinstance(tags, str):
         raise ConfigurationError(f"tags is a list of tags, not one text: write [{tags!r}]")
@@ -147,12 +148,17 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
         checked = tuple(dict.fromkeys(tags))
     except TypeError:
         raise ConfigurationError(f"a tag is a text such as 'book:42', not one of {tags!r:.80}") from None
+    long = False
     for tag in checked:
         if tag not in _known_good:
-            _check_tag(tag)
+            if _check_tag(tag):
+                long = True
+                continue
             if len(_known_good) > 10_000:
                 _known_good.clear()
             _known_good.add(tag)
+    if long:
+        checked = tuple(dict.fromkeys([tag if tag in _known_good else _shortened(tag) for tag in checked]))
     if len(checked) > MOST_TAGS:
         raise ConfigurationError(f"{len(checked)} tags on one entry; the most is {MOST_TAGS}: name the table instead")
     return checked
@@ -161,14 +167,25 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
 _known_good: set[str] = set()
 
 
-def _check_tag(tag: object) -> None:
+def _shortened(tag: str) -> str:
+    """What stands for a tag too long to be written: made of values of the request, it can be as long as they are."""
+    encoded = tag.encode("utf-8", "surrogatepass")
+    if len(encoded) <= LONGEST_TAG:
+        return tag
+    digest = hashlib.blake2b(encoded, digest_size=20).hexdigest()
+    return encoded[:LONGEST_TAG - len(digest) - 1].decode("utf-8", "ignore") + "~" + digest
+
+
+def _check_tag(tag: object) -> bool:
+    """Whether it is too long to be written as it is."""
     if not isinstance(tag, str):
         raise ConfigurationError(f"a tag is a text such as 'book:42', not {tag!r}")
-    if not tag or len(tag.encode("utf-8", "surrogatepass")) > LONGEST_TAG:
-        raise ConfigurationError(f"a tag has 1 to {LONGEST_TAG} bytes, not {len(tag)} characters: {tag[:40]!r}")
+    if not tag:
+        raise ConfigurationError("a tag is a text such as 'book:42', not an empty one")
     bare = tag.removesuffix(":*")
     reserved = [char for char in bare if char in "{}*" or char.isspace() or not char.isprintable()]
     if reserved:
         raise ConfigurationError(
-            f"the tag {tag!r} holds {reserved[0]!r}; white space, control characters, braces and '*' are reserved"
+            f"the tag {tag[:80]!r} holds {reserved[0]!r}; white space, control characters, braces and '*' are reserved"
             " (only a final ':*' may have one)")
+    return len(tag.encode("utf-8", "surrogatepass")) > LONGEST_TAG

@@ -7,7 +7,8 @@ except ImportError as missing:
 
 from cachefence_web.django.backend import RedisCache, fence
 from cachefence_web.django.invalidation import Subscription, invalidates
+from cachefence_web.django.middleware import CacheMiddleware, Rule
 from cachefence_web.django.views import cache_view
 from cachefence_web.runtime.recording import depends_on
 
-__all__ = ["RedisCache", "Subscription", "cache_view", "depends_on", "fence", "invalidates"]
+__all__ = ["CacheMiddleware", "RedisCache", "Rule", "Subscription", "cache_view", "depends_on", "fence", "invalidates"]

@@ -9,3 +9,11 @@ class CacheFenceConfig(AppConfig):
     name = "cachefence_web.django"
     label = "cachefence"
     verbose_name = "Cachefence"
+
+    def ready(self) -> None:
+        """Register the system checks, and note when requests begin."""
+        from cachefence_web.django.checks import register_checks
+        from cachefence_web.django.fragments import watch_requests
+
+        register_checks()
+        watch_requests()

@@ -8,57 +8,45 @@ through the other, and through a thread.
 
 from __future__ import annotations
 
-import hashlib
-import pickle
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from inspect import isawaitable
-from typing import Any, TypeVar, Unpack
+from collections.abc import Iterable, Mapping
+from typing import Any, Unpack
 
-from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.core.cache import caches
-from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from cachefence_web.cache import CacheFence
-from cachefence_web.core.keys import LONGEST_KEY
 from cachefence_web.core.policy import PolicyOptions
-from cachefence_web.django.fences import Entry, entry_for, generation, life
-from cachefence_web.errors import ConfigurationError, SerializationError
-
-V = TypeVar("V")
+from cachefence_web.django.extras import Extras
+from cachefence_web.django.sorted_sets import SortedSets
+from cachefence_web.django.values import (
+    as_django_has_it,
+    async_loader,
+    found,
+    integer,
+    loader,
+    or_in_a_thread,
+    stands,
+    summed,
+    whole_life,
+    with_life,
+)
+from cachefence_web.errors import ConfigurationError
 
 _MISSING = object()
 
 
-class NotPicklable(SerializationError, pickle.PicklingError):
-    """A value that cannot be stored: an error of ours, and the one that Django's callers expect."""
-
-
-class RedisCache(BaseCache):
+class RedisCache(Extras, SortedSets):
     """CACHES = {"default": {"BACKEND": "cachefence_web.django.RedisCache", "LOCATION": "redis://localhost:6379/0"}}.
 
     LOCATION: redis://, rediss://, unix://, memory://, or a list whose first is the primary.
     KEY_PREFIX, VERSION, KEY_FUNCTION, TIMEOUT: as in Django; fractions of a second count.
     OPTIONS: any field of Policy; `namespace`; `serializer` (signed "pickle" by default, "msgpack", "json" or an
-        instance); `timeout`, seconds for each store operation; `on_outage`, "raise" or "log"; `fence_life`.
+        instance); `timeout`, seconds for each store operation; `on_outage`, "raise" or "log"; `fence_life`; and
+        those of django-redis and of Django's RedisCache that mean something here.
 
     Raises:
         ConfigurationError: when Django makes it, for a setting that cannot work.
     """
-
-    def __init__(self, location: Any, params: dict[str, Any]) -> None:
-        self._made_from = (type(self), location, params)
-        self._entry: Entry = entry_for(*self._made_from)
-        self._generation = generation()
-        super().__init__(params)
-        self.default_timeout = self._entry.ttl
-
-    @property
-    def fence(self) -> CacheFence:
-        """The cache behind this alias, with all that Django's API has no words for; `fence.aio` for event loops."""
-        if self._generation != generation():
-            self._entry, self._generation = entry_for(*self._made_from), generation()
-        return self._entry.fence
 
     def get(self, key: Any, default: Any | None = None, version: int | None = None) -> Any:
         """The value, or the default."""
@@ -68,51 +56,58 @@ class RedisCache(BaseCache):
         """The value, or the default."""
         return await self.fence.aio.get(self._name(key, version), default)
 
-    def set(
+    def set(  # type: ignore[override]
         self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None, *,
-        tags: Iterable[str] = (),
-    ) -> None:
-        """Store a value; a timeout of zero or less removes what was there."""
-        name, ttl = self._name(key, version), self._ttl(timeout)
-        with _as_django_has_it():
-            if ttl == 0:
-                self.fence.delete(name)
-            else:
-                self.fence.set(name, value, tags=tags, ttl=ttl)
+        nx: bool = False, tags: Iterable[str] = (), **options: Unpack[PolicyOptions],
+    ) -> bool:
+        """Store a value; a timeout of zero or less removes what was there. Whether it was stored, or removed.
 
-    async def aset(
-        self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None, *,
-        tags: Iterable[str] = (),
-    ) -> None:
-        """Store a value; a timeout of zero or less removes what was there."""
+        nx: only where there is none, as `add` does.
+        """
+        if nx:
+            return self.add(key, value, timeout, version, tags=tags, **options)
         name, ttl = self._name(key, version), self._ttl(timeout)
-        with _as_django_has_it():
+        with as_django_has_it():
             if ttl == 0:
-                await self.fence.aio.delete(name)
-            else:
-                await self.fence.aio.set(name, value, tags=tags, ttl=ttl)
+                return self.fence.delete(name)
+            return self.fence.set(name, value, tags=tags, **with_life(options, ttl))
+
+    async def aset(  # type: ignore[override]
+        self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None, *,
+        nx: bool = False, tags: Iterable[str] = (), **options: Unpack[PolicyOptions],
+    ) -> bool:
+        """Store a value, as `set` does."""
+        if nx:
+            return await self.aadd(key, value, timeout, version, tags=tags, **options)
+        name, ttl, fence = self._name(key, version), self._ttl(timeout), self.fence.aio
+        if ttl == 0:
+            return await fence.delete(name)
+        life = with_life(options, ttl)
+        return await or_in_a_thread(
+            fence.set(name, value, tags=tags, **life), lambda: fence.sync.set(name, value, tags=tags, **life))
 
     def add(
         self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None, *,
-        tags: Iterable[str] = (),
+        tags: Iterable[str] = (), **options: Unpack[PolicyOptions],
     ) -> bool:
         """Store a value unless there is one already; whether there was none."""
         name, ttl = self._name(key, version), self._ttl(timeout)
-        with _as_django_has_it():
+        with as_django_has_it():
             if ttl == 0:
                 return self.fence.get(name, _MISSING) is _MISSING
-            return self.fence.add(name, value, tags=tags, ttl=ttl)
+            return self.fence.add(name, value, tags=tags, **with_life(options, ttl))
 
     async def aadd(
         self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None, *,
-        tags: Iterable[str] = (),
+        tags: Iterable[str] = (), **options: Unpack[PolicyOptions],
     ) -> bool:
         """Store a value unless there is one already; whether there was none."""
-        name, ttl = self._name(key, version), self._ttl(timeout)
-        with _as_django_has_it():
-            if ttl == 0:
-                return await self.fence.aio.get(name, _MISSING) is _MISSING
-            return await self.fence.aio.add(name, value, tags=tags, ttl=ttl)
+        name, ttl, fence = self._name(key, version), self._ttl(timeout), self.fence.aio
+        if ttl == 0:
+            return await fence.get(name, _MISSING) is _MISSING
+        life = with_life(options, ttl)
+        return await or_in_a_thread(
+            fence.add(name, value, tags=tags, **life), lambda: fence.sync.add(name, value, tags=tags, **life))
 
     def get_or_set(
         self, key: Any, default: Any | None, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None, *,
@@ -122,11 +117,11 @@ class RedisCache(BaseCache):
 
         default: the value, or what makes it, `def` or `async def`; None is a value.
         """
-        name, ttl, load = self._name(key, version), self._ttl(timeout), _loader(default)
+        name, ttl, load = self._name(key, version), self._ttl(timeout), loader(default)
         if ttl == 0:
             found = self.fence.get(name, _MISSING)
             return load() if found is _MISSING else found
-        return self.fence.get_or_set(name, load, tags=tags, **_with_life(options, ttl))
+        return self.fence.get_or_set(name, load, tags=tags, **with_life(options, ttl))
 
     async def aget_or_set(
         self, key: Any, default: Any | None, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None, *,
@@ -136,11 +131,11 @@ class RedisCache(BaseCache):
 
         default: the value, or what makes it, `def` (run where Django runs synchronous code) or `async def`.
         """
-        name, ttl, load = self._name(key, version), self._ttl(timeout), _async_loader(default)
+        name, ttl, load = self._name(key, version), self._ttl(timeout), async_loader(default)
         if ttl == 0:
             found = await self.fence.aio.get(name, _MISSING)
             return await load() if found is _MISSING else found
-        return await self.fence.aio.get_or_set(name, load, tags=tags, **_with_life(options, ttl))
+        return await self.fence.aio.get_or_set(name, load, tags=tags, **with_life(options, ttl))
 
     def delete(self, key: Any, version: int | None = None) -> bool:
         """Remove the key; whether there was one."""
@@ -168,18 +163,58 @@ class RedisCache(BaseCache):
         """Whether there is a value."""
         return await self.fence.aio.get(self._name(key, version), _MISSING) is not _MISSING
 
-    def incr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
-        """Add to an integer, atomically and without another life.
+    def incr(self, key: Any, delta: int = 1, version: int | None = None, *, ignore_key_check: bool = False) -> int:
+        """Add to an integer, atomically as long as it fits 64 bits, and without another life.
+
+        ignore_key_check: begin at `delta` where there is none.
 
         Raises:
             ValueError: if there is none.
             TypeError: if the value or `delta` is no integer.
         """
-        return _found(key, self.fence.incr(self._name(key, version), _integer(delta), create=False))
+        name, delta = self._name(key, version), integer(delta)
+        try:
+            return found(key, self.fence.incr(name, delta, create=ignore_key_check))
+        except (OverflowError, TypeError):
+            total, there = summed(self.fence.peek(name), delta)
+            self.fence.set(name, total, tags=there.tags, since=there.lease, ttl=whole_life(there))
+            return total
 
-    async def aincr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
-        """Add to an integer, atomically and without another life; raises as `incr` does."""
-        return _found(key, await self.fence.aio.incr(self._name(key, version), _integer(delta), create=False))
+    async def aincr(
+        self, key: Any, delta: int = 1, version: int | None = None, *, ignore_key_check: bool = False
+    ) -> int:
+        """Add to an integer, as `incr` does."""
+        name, delta, fence = self._name(key, version), integer(delta), self.fence.aio
+        try:
+            return found(key, await fence.incr(name, delta, create=ignore_key_check))
+        except (OverflowError, TypeError):
+            total, there = summed(await fence.peek(name), delta)
+            await fence.set(name, total, tags=there.tags, since=there.lease, ttl=whole_life(there))
+            return total
+
+    def incr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int:
+        """Move a value to another version, with its life and its tags; the version.
+
+        Raises:
+            ValueError: if there is no value.
+        """
+        before = self.version if version is None else version
+        name = self._name(key, before)
+        there = stands(key, self.fence.peek(name))
+        self.fence.set(
+            self._name(key, before + delta), there.value, tags=there.tags, since=there.lease, ttl=whole_life(there))
+        self.fence.delete(name)
+        return before + delta
+
+    async def aincr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int:
+        """Move a value to another version, as `incr_version` does."""
+        before, fence = self.version if version is None else version, self.fence.aio
+        name = self._name(key, before)
+        there = stands(key, await fence.peek(name))
+        await fence.set(
+            self._name(key, before + delta), there.value, tags=there.tags, since=there.lease, ttl=whole_life(there))
+        await fence.delete(name)
+        return before + delta
 
     def get_many(self, keys: Iterable[Any], version: int | None = None) -> dict[Any, Any]:
         """The values there are, in one round trip."""
@@ -195,74 +230,57 @@ class RedisCache(BaseCache):
 
     def set_many(
         self, data: Mapping[Any, Any], timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None, *,
-        tags: Iterable[str] = (),
+        tags: Iterable[str] = (), **options: Unpack[PolicyOptions],
     ) -> list[Any]:
         """Store many values, two round trips in all; the keys that failed, of which there are none."""
         names, ttl = self._names(data, version), self._ttl(timeout)
-        with _as_django_has_it():
+        with as_django_has_it():
             if ttl == 0:
                 self.fence.delete_many(names.values())
             elif names:
-                self.fence.set_many({name: data[key] for key, name in names.items()}, tags=tags, ttl=ttl)
+                self.fence.set_many(
+                    {name: data[key] for key, name in names.items()}, tags=tags, **with_life(options, ttl))
         return []
 
     async def aset_many(
         self, data: Mapping[Any, Any], timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None, *,
-        tags: Iterable[str] = (),
+        tags: Iterable[str] = (), **options: Unpack[PolicyOptions],
     ) -> list[Any]:
         """Store many values, two round trips in all; the keys that failed, of which there are none."""
-        names, ttl = self._names(data, version), self._ttl(timeout)
-        with _as_django_has_it():
-            if ttl == 0:
-                await self.fence.aio.delete_many(names.values())
-            elif names:
-                await self.fence.aio.set_many({name: data[key] for key, name in names.items()}, tags=tags, ttl=ttl)
+        names, ttl, fence = self._names(data, version), self._ttl(timeout), self.fence.aio
+        if ttl == 0:
+            await fence.delete_many(names.values())
+        elif names:
+            values, life = {name: data[key] for key, name in names.items()}, with_life(options, ttl)
+            await or_in_a_thread(
+                fence.set_many(values, tags=tags, **life), lambda: fence.sync.set_many(values, tags=tags, **life))
         return []
 
-    def delete_many(self, keys: Iterable[Any], version: int | None = None) -> None:
-        """Remove keys."""
-        self.fence.delete_many(self._names(keys, version).values())
+    def delete_many(self, keys: Iterable[Any], version: int | None = None) -> int | None:  # type: ignore[override]
+        """Remove keys; how many there were, if any."""
+        return self.fence.delete_many(self._names(keys, version).values()) or None
 
-    async def adelete_many(self, keys: Iterable[Any], version: int | None = None) -> None:
-        """Remove keys."""
-        await self.fence.aio.delete_many(self._names(keys, version).values())
+    async def adelete_many(  # type: ignore[override]
+        self, keys: Iterable[Any], version: int | None = None
+    ) -> int | None:
+        """Remove keys; how many there were, if any."""
+        return await self.fence.aio.delete_many(self._names(keys, version).values()) or None
 
     def clear(self) -> None:
         """Forget all that this alias stored, at once; other namespaces on the server stay."""
         self.fence.invalidate_all()
+        self._forget_structures()
 
     async def aclear(self) -> None:
         """Forget all that this alias stored, at once; other namespaces on the server stay."""
         await self.fence.aio.invalidate_all()
-
-    def invalidate_tags(self, *tags: str) -> None:
-        """Forbid everything that carries one of the tags."""
-        self.fence.invalidate_tags(*tags)
-
-    async def ainvalidate_tags(self, *tags: str) -> None:
-        """Forbid everything that carries one of the tags."""
-        await self.fence.aio.invalidate_tags(*tags)
+        await self._aforget_structures()
 
     def close(self, **kwargs: Any) -> None:
         """Nothing: Django says it after every request, and connections are for many."""
 
     async def aclose(self, **kwargs: Any) -> None:
         """Nothing: Django says it after every request, and connections are for many."""
-
-    def _ttl(self, timeout: Any) -> float | None:
-        return self._entry.ttl if timeout is DEFAULT_TIMEOUT else life(timeout)
-
-    def _names(self, keys: Iterable[Any], version: int | None) -> dict[Any, str]:
-        return {key: self._name(key, version) for key in keys}
-
-    def _name(self, key: Any, version: int | None) -> str:
-        """What the key is called in the fence, where it meets neither a cached view's key nor the limit of length."""
-        name = self.make_and_validate_key(key, version=version)
-        if name.lstrip("=").startswith("response:"):
-            name = "=" + name
-        if len(name) * 4 > LONGEST_KEY and len(raw := name.encode("utf-8", "surrogatepass")) > LONGEST_KEY:
-            return f"{name[:200]}|#{hashlib.blake2b(raw, digest_size=20).hexdigest()}"
-        return name
 
 
 def fence(alias: str = "default") -> CacheFence:
@@ -276,50 +294,3 @@ def fence(alias: str = "default") -> CacheFence:
         raise ConfigurationError(f'CACHES["{alias}"] is a {type(backend).__qualname__}: give it'
                                  ' "BACKEND": "cachefence_web.django.RedisCache"')
     return backend.fence
-
-
-def _loader(default: Any) -> Callable[[], Any]:
-    if not callable(default):
-        return lambda: default
-    return async_to_sync(default) if iscoroutinefunction(default) else default
-
-
-def _async_loader(default: Any) -> Callable[[], Awaitable[Any]]:
-    """Synchronous loaders run in Django's thread for such code, where its database connections are."""
-
-    async def load() -> Any:
-        if not callable(default):
-            return default
-        if iscoroutinefunction(default):
-            return await default()
-        value = await sync_to_async(default)()
-        return await value if isawaitable(value) else value
-
-    return load
-
-
-def _with_life(options: PolicyOptions, ttl: float | None) -> PolicyOptions:
-    if "ttl" in options:
-        raise ConfigurationError("Django's word for ttl is timeout: give timeout= alone")
-    options["ttl"] = ttl
-    return options
-
-
-def _found(key: Any, total: int | None) -> int:
-    if total is None:
-        raise ValueError(f"Key {key!r} not found")
-    return total
-
-
-def _integer(delta: object) -> int:
-    if not isinstance(delta, int):
-        raise TypeError(f"incr() and decr() add integers, not {delta!r}")
-    return delta
-
-
-@contextmanager
-def _as_django_has_it() -> Iterator[None]:
-    try:
-        yield
-    except SerializationError as refused:
-        raise NotPicklable(str(refused)) from refused

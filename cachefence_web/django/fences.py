@@ -25,9 +25,11 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from cachefence_web.cache import CacheFence
-from cachefence_web.core.policy import LONGEST, SHORTEST, Policy
+from cachefence_web.core.policy import LONGEST, SHORTEST, Policy, seconds
+from cachefence_web.django.options import told
+from cachefence_web.django.raw import Raw
 from cachefence_web.errors import ConfigurationError
-from cachefence_web.serializers import Serializer, serializer_from
+from cachefence_web.serializers import Compressed, Serializer, serializer_from
 
 V = TypeVar("V")
 
@@ -42,10 +44,14 @@ class Entry:
     """What an entry of CACHES amounts to.
 
     ttl: seconds for which a value lives where a call says nothing; None without end, 0 not at all.
+    forgiving: whether what cannot be done during an outage is left undone, and logged.
     """
 
     fence: CacheFence
     ttl: float | None
+    serializer: Serializer
+    raw: Raw
+    forgiving: bool
 
 
 def entry_for(backend: type, location: object, params: Mapping[str, Any]) -> Entry:
@@ -93,31 +99,40 @@ class _Settings:
     def __init__(self, backend: type, location: object, params: Mapping[str, Any]) -> None:
         self._location = location
         self._params = params
-        self._options: Mapping[str, Any] = params.get("OPTIONS") or {}
         self._aliases = [alias for alias, setting in caches.settings.items()
                          if _says(setting, backend, location, params)]
         self._name = f'CACHES["{self._aliases[0]}"]' if self._aliases else "CACHES[...]"
+        self._told = told(params.get("OPTIONS") or {}, self._option)
+        self._options: Mapping[str, Any] = self._told.options
 
     def entry(self) -> Entry:
         for name in self._options:
             if name not in _POLICY and name not in _OWN:
                 raise ConfigurationError(f"{self._option(name)} is unknown; {_remedy(name)}")
         ttl = self._ttl()
-        where = self._where()
+        location = self._where()
         given = {name: self._options[name] for name in ("timeout", "on_outage", "fence_life") if name in self._options}
         serializer, namespace, policy = self._serializer(), self._namespace(), self._policy(ttl)
-        return Entry(self._naming(
-            ", ".join(["LOCATION", *given]),
-            lambda: CacheFence(where, namespace=namespace, policy=policy, serializer=serializer, **given)), ttl)
+        patience = self._naming('OPTIONS"]["timeout', lambda: seconds("timeout", given.get("timeout", 1.0)))
+        raw = Raw(location, patience, self._told.connection)
+
+        def make() -> CacheFence:
+            where = raw.client() if self._told.connection and raw.exists else location
+            return CacheFence(where, namespace=namespace, policy=policy, serializer=serializer, **given)
+
+        fence = self._naming(", ".join(["LOCATION", *given]), make)
+        return Entry(fence, ttl, serializer, raw, forgiving=given.get("on_outage") == "log")
 
     def _where(self) -> object:
         """One store; a list's first is the primary, as in Django."""
         given = self._location
         places = re.split(r"[;,]", given) if isinstance(given, str) else given
-        if isinstance(places, list | tuple) and len(places) > 1:
+        if isinstance(places, list | tuple):
+            places = list(dict.fromkeys(places))  # one server, named twice as primary and replica
+        if isinstance(places, list) and len(places) > 1:
             raise ConfigurationError(f'{self._name}["LOCATION"] names {len(places)} servers: replicas come with a later'
                                      " version, name the primary alone")
-        if not places or not (where := places[0] if isinstance(places, list | tuple) else places):
+        if not places or not (where := places[0] if isinstance(places, list) else places):
             raise ConfigurationError(f'{self._name}["LOCATION"] is missing: write "redis://localhost:6379/0", or'
                                      ' "memory://" for a store within the process')
         # A store in memory has a name here, so that aliases with one namespace share it as they would a server.
@@ -138,6 +153,13 @@ class _Settings:
         return self._naming("OPTIONS", lambda: Policy.of({**chosen, "ttl": _DEFAULT_TTL if ttl == 0 else ttl}))
 
     def _serializer(self) -> Serializer:
+        plain = self._uncompressed()
+        compressor: Any = self._told.compressor
+        if compressor is None:
+            return plain
+        return self._naming('OPTIONS"]["COMPRESSOR', lambda: Compressed(plain, algorithm=compressor))
+
+    def _uncompressed(self) -> Serializer:
         chosen = self._options.get("serializer", "pickle")
         if chosen != "pickle":
             return self._naming('OPTIONS"]["serializer', lambda: serializer_from(chosen))
@@ -221,6 +243,7 @@ def _forget(*, setting: str, **_: object) -> None:
             _generation += 1
         for entry in forgotten:
             entry.fence.close()
+            entry.raw.close()
 
 
 setting_changed.connect(_forget, dispatch_uid="cachefence_web.django.fences")

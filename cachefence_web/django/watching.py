@@ -8,28 +8,43 @@ his pages are his alone, whatever the view does.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 from typing import Any, Self
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.http.request import HttpHeaders
 from django.utils.functional import LazyObject, SimpleLazyObject, empty
+
+from cachefence_web.django.standins import (
+    CONDITIONS,
+    Cookies,
+    Headers,
+    Meta,
+    Nonce,
+    identifies,
+    of_one_client,
+)
 
 MESSAGES_COOKIE = "messages"
 """As django.contrib.messages calls its cookie."""
 
 _TOKEN_USED = "CSRF_COOKIE_NEEDS_UPDATE"  # noqa: S105 (a flag that Django's get_token sets)
 
-# What a stored answer is compared with when it is served: a view that answered them would answer for one client only.
-_CONDITIONS = frozenset(("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE"))
+# What a request remembers of a header field, so that whoever asks once more does not read it.
+_REMEMBERED = ("accepted_types", "accepted_types_by_precedence")
 
 # Those of the stand-ins that a view may replace without saying anything of the visitor.
-_MAPPINGS = frozenset(("COOKIES", "META", "environ", "headers"))
+_MAPPINGS = frozenset(("COOKIES", "META", "environ", "headers", "_csp_nonce", "csp_nonce"))
+
+# Where Django 6 and django-csp keep the nonce of a Content-Security-Policy.
+_NONCES = ("_csp_nonce", "csp_nonce")
 
 # Whose unresolved `request.user` asks the session, and nothing else, when it is used.
 _WATCHED_USERS = frozenset(("django.contrib.auth.middleware", __name__))
+
+SITE = "_cachefence_site"
+"""Where a request holds the exchange of a site's rule, for a cached view inside to find."""
 
 # What Django and its own middleware keep on a request, and two that are everywhere and look at headers only
 # (django-cors-headers, django-htmx); the rest is the project's.
@@ -39,7 +54,7 @@ _DJANGOS = frozenset((
     "LANGUAGE_CODE", "csrf_processing_done", "csrf_cookie_needs_reset", "exception_reporter_filter",
     "exception_reporter_class", "_messages", "_cached_user", "_acached_user", "_csp_nonce",
     "_dont_enforce_csrf_checks", "_body", "_post", "_files", "_stream", "_read_started", "_post_parse_error",
-    "_cors_enabled", "htmx",
+    "_cors_enabled", "htmx", "csp_nonce", *_REMEMBERED, SITE,
 ))
 
 
@@ -67,24 +82,40 @@ def standing(request: HttpRequest) -> Standing:
     if (
         (known and not _reads(request).isdisjoint(("session", "user", "auser")))
         or ((request.COOKIES or request.META.get(_TOKEN_USED)) and _has_belongings(request))
-        or (not known and _brings_a_user(request))
+        or (known_user(request) is not None if known else _brings_a_user(request))
     ):
         return Standing.TOLD
     return Standing.KNOWN if known else Standing.ANONYMOUS
 
 
+def known_user(request: HttpRequest) -> str | None:
+    """Who is logged in, as far as it has been found out by now; a text that tells users apart."""
+    user = vars(request).get("user")
+    if user is None or (isinstance(user, LazyObject) and user._wrapped is empty) or not _logged_in(user):
+        return None
+    return repr(getattr(user, "pk", None) or str(user))
+
+
 class Watch:
     """A block in which a view runs; `personal` and `once` say afterwards what it touched.
+
+    for_known: whether the page is for visitors who say who they are; the request's own, if it is not given.
+    conditions: what the view sees in place of the client's conditions, as in `request.META`; None: the client's.
 
     touched: the user, the session or the messages: the same for all who carry no credentials.
     told: something that is one visitor's whoever he is: a CSRF token, a cookie, a user who is logged in; or the
         visitor is one whose pages are his alone.
     once: something that may be sent once only.
+    fields: the names of the header fields that were read, in lower case.
     """
 
-    def __init__(self, request: HttpRequest) -> None:
+    def __init__(
+        self, request: HttpRequest, *, for_known: bool | None = None, conditions: Mapping[str, str] | None = None
+    ) -> None:
         self._request = request
-        self._carries = credentials(request)
+        self._carries = credentials(request) if for_known is None else for_known
+        self._conditions = conditions
+        self.fields: set[str] = set()
         self._own: dict[str, Any] = {}
         self._stand_ins: dict[str, Any] = {}
         self._token_was_used = False
@@ -113,11 +144,16 @@ class Watch:
         for name in ("user", "session", "_messages"):
             if name in vars(request):
                 self._replace(name, self._noting(name, vars(request)[name]))
+        for name in _NONCES:
+            if name in vars(request):
+                self._replace(name, Nonce(vars(request)[name], self._use_once))
         if "auser" in vars(request):
             self._replace("auser", self._noting_call(vars(request)["auser"]))
-        self._replace("COOKIES", _Cookies(request.COOKIES, self._read_cookie))
-        self._replace("headers", _Headers(request.META, self._read_cookie))
-        meta = _Meta(request.META, self._read_cookie)
+        for name in _REMEMBERED:
+            vars(request).pop(name, None)
+        self._replace("COOKIES", Cookies(request.COOKIES, self._read_cookie))
+        meta = Meta(request.META, self._read_field, self._conditions)
+        self._replace("headers", Headers({**meta.plain(), **(self._conditions or {})}, self._read_field))
         if vars(request).get("environ") is request.META:
             self._replace("environ", meta)
         self._replace("META", meta)
@@ -129,13 +165,17 @@ class Watch:
         self._told |= bool(meta.get(_TOKEN_USED))
         if self._token_was_used:
             meta[_TOKEN_USED] = True
-        self.once = self._nonce_used() and not self._nonce_was_used
         for name, stand_in in self._stand_ins.items():
             if vars(request).get(name) is stand_in:
                 setattr(request, name, self._own[name])
+            elif name == "user" and not _logged_in(vars(request).get(name)):
+                # Django REST framework puts there whom it has found; who logs out is seen by his session.
+                self._touched.add(name)
             elif name not in _MAPPINGS:
-                self._told = True  # the view has put another in its place: it logged somebody in or out
-        # By those who held the session or the user before the stand-ins were there.
+                self._told = True  # the view has put another in its place: it logged somebody in
+        self._told |= "user" not in self._stand_ins and known_user(request) is not None
+        # By those who held them before the stand-ins were there.
+        self.once |= self._nonce_used() and not self._nonce_was_used
         self._touched |= _reads(request) - self._read_before
         self._told |= (
             "modified" in self._touched
@@ -172,81 +212,26 @@ class Watch:
         else:
             self._told = True
 
+    def _read_field(self, name: str | None) -> None:
+        """None stands for all of them, those too that another client may send."""
+        if name is None:
+            self._told = True
+        elif name == "HTTP_COOKIE":
+            self._read_cookie(None)
+        elif identifies(name):
+            self.fields.add("remote-user")
+        elif of_one_client(name):
+            self._told = True  # no Vary can name it
+        elif name.startswith("HTTP_") and name not in CONDITIONS:
+            self.fields.add(name.removeprefix("HTTP_").replace("_", "-").lower())
+
+    def _use_once(self) -> None:
+        self.once = True
+
     def _nonce_used(self) -> bool:
         """Django 6's nonce for a Content-Security-Policy is true once it has been made."""
-        return bool(getattr(self._request, "_csp_nonce", None))
-
-
-class _Cookies(MutableMapping[str, str]):
-    """The request's cookies, telling which of them are read: what is asked of a mapping comes down to these."""
-
-    def __init__(self, cookies: dict[str, str], read: Callable[[str | None], None]) -> None:
-        self._cookies = cookies
-        self._read = read
-
-    def __getitem__(self, name: str) -> str:
-        self._read(name)
-        return self._cookies[name]
-
-    def __iter__(self) -> Iterator[str]:
-        self._read(None)
-        return iter(self._cookies)
-
-    def __len__(self) -> int:
-        self._read(None)
-        return len(self._cookies)
-
-    def __setitem__(self, name: str, value: str) -> None:
-        self._cookies[name] = value
-
-    def __delitem__(self, name: str) -> None:
-        del self._cookies[name]
-
-    def copy(self) -> dict[str, str]:
-        return dict(self)
-
-
-class _Meta(MutableMapping[str, Any]):
-    """`request.META` without conditions, telling when the cookies are read from it; what is set goes to the real."""
-
-    def __init__(self, meta: MutableMapping[str, Any], read: Callable[[str | None], None]) -> None:
-        self._meta = meta
-        self._read = read
-
-    def __getitem__(self, name: str) -> Any:
-        if name in _CONDITIONS:
-            raise KeyError(name)
-        if name == "HTTP_COOKIE":
-            self._read(None)
-        return self._meta[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name in self._meta if name not in _CONDITIONS)
-
-    def __len__(self) -> int:
-        return len(self._meta.keys() - _CONDITIONS)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        self._meta[name] = value
-
-    def __delitem__(self, name: str) -> None:
-        del self._meta[name]
-
-    def copy(self) -> dict[str, Any]:
-        return dict(self)
-
-
-class _Headers(HttpHeaders):
-    """`request.headers` without conditions, telling when the cookies are read from it."""
-
-    def __init__(self, meta: Mapping[str, Any], read: Callable[[str | None], None]) -> None:
-        super().__init__({name: value for name, value in meta.items() if name not in _CONDITIONS})
-        self._read = read
-
-    def __getitem__(self, name: str) -> str:
-        if name.lower() == "cookie":
-            self._read(None)
-        return super().__getitem__(name)
+        nonce = vars(self._request).get("_csp_nonce")
+        return isinstance(nonce, LazyObject) and nonce._wrapped is not empty
 
 
 def _reads(request: HttpRequest) -> frozenset[str]:

@@ -7,14 +7,15 @@ try:
 except ModuleNotFoundError as missing:
     raise ImportError('cachefence_web.fastapi needs FastAPI: pip install "cachefence-web[fastapi]"') from missing
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from cachefence_web.core.policy import Policy, PolicyOptions
 from cachefence_web.errors import ConfigurationError
 from cachefence_web.fastapi.responses import cache_view, declare
 from cachefence_web.fastapi.values import Loader
-from cachefence_web.http.policy import CookieRule
+from cachefence_web.http.policy import ResponseOptions
+from cachefence_web.responding import ViewOptions
 from cachefence_web.starlette import CacheMiddleware, Rule, install
 from cachefence_web.starlette.declaring import Cache, Declaration, Tags
 
@@ -24,8 +25,8 @@ V = TypeVar("V")
 
 @overload
 def cached(
-    *, cache: Cache | None = None, tags: Tags = (), vary_on: Iterable[str] = (), cookies: CookieRule = "bypass",
-    unkeyed: Collection[str] = (), policy: str | Policy | None = None, **options: Unpack[PolicyOptions],
+    *, cache: Cache | None = None, tags: Tags = (), unkeyed: Collection[str] = (), policy: str | Policy | None = None,
+    **options: Unpack[ViewOptions],
 ) -> Callable[..., AsyncIterator[None]]: ...
 @overload
 def cached(
@@ -39,8 +40,7 @@ def cached(
 ) -> Callable[P, Awaitable[V]]: ...
 def cached(
     load: Callable[..., Any] | None = None, *, cache: Cache | None = None, key: str | None = None, tags: Tags = (),
-    vary_on: Iterable[str] = (), cookies: CookieRule = "bypass", unkeyed: Collection[str] = (),
-    policy: str | Policy | None = None, **options: Unpack[PolicyOptions],
+    unkeyed: Collection[str] = (), policy: str | Policy | None = None, **options: Unpack[ViewOptions],
 ) -> Callable[..., Any]:
     """What `Depends` takes: without `load` it declares that the route's whole response is cached; with it, a value.
 
@@ -54,7 +54,7 @@ def cached(
 
     cache: the application's (see `install`) if it is not given.
     tags: templates of the endpoint's, or load's, arguments (`"book:{book_id}"`) or a function of them.
-    vary_on, cookies: see ResponsePolicy.
+    options: the fields of Policy and, for a response, of ResponsePolicy.
     unkeyed: header fields, or arguments of `load`, that make no difference to the answer: a request id, a session.
     key: for a value, a template of load's arguments that is its key.
 
@@ -65,9 +65,10 @@ def cached(
     if load is None:
         if key is not None:
             raise ConfigurationError("a response's key is its URL and vary_on; `key` is for cached(load, key=...)")
-        return declare(Declaration(cache, tags, policy, options, vary_on=vary_on, cookies=cookies), unkeyed)
-    if vary_on or cookies != "bypass":
-        raise ConfigurationError("vary_on and cookies are for responses; a value is keyed by load's own parameters")
+        return declare(Declaration(cache, tags, policy, options), unkeyed)
+    if of_responses := ResponseOptions.__annotations__.keys() & options.keys():
+        raise ConfigurationError(f"{', '.join(sorted(of_responses))}: that is for responses; a value is keyed by load's"
+                                 " own parameters")
     return Loader(load, Declaration(cache, tags, policy, options), key, unkeyed).dependency()
 
 

@@ -17,7 +17,6 @@ from cachefence_web.http.asking import Allowed, answers_from_cache
 from cachefence_web.runtime.recording import recording
 from cachefence_web.starlette.declaring import Declaration
 from cachefence_web.starlette.scopes import request_of
-from cachefence_web.starlette.views import LED
 
 _DATES = "cachefence_web.dates"
 
@@ -41,8 +40,6 @@ def dates_of(scope: Scope) -> Dates:
 
 def may_be_led(scope: Scope, policy: http.ResponsePolicy) -> bool:
     """Whether an answer to this request may come to be stored here."""
-    if scope.get(LED):
-        return False
     asked = answers_from_cache(request_of(scope), policy)
     return isinstance(asked, Allowed) and asked.fills
 

@@ -7,7 +7,7 @@ where FastAPI will look for the function to call (`dependant.call`), and has Fas
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from functools import partial, update_wrapper, wraps
 from inspect import Parameter, Signature, signature, unwrap
@@ -23,12 +23,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 
-from cachefence_web import http
-from cachefence_web.core.policy import Policy, PolicyOptions
+from cachefence_web.core.policy import Policy
 from cachefence_web.errors import ConfigurationError
-from cachefence_web.fastapi.dating import dated, dates_of, hand_on, may_be_led
+from cachefence_web.fastapi.dating import dated, dates_of, may_be_led
+from cachefence_web.fastapi.exchange import TURN, EndpointExchange, run_turn
 from cachefence_web.fastapi.routes import (
-    Handler,
     answering,
     cookies_taken,
     headers_taken,
@@ -38,21 +37,18 @@ from cachefence_web.fastapi.routes import (
     shape_of,
 )
 from cachefence_web.http.outcome import Forward, Forwarded
-from cachefence_web.http.policy import CookieRule
-from cachefence_web.responding import Rule, arespond
-from cachefence_web.runtime.leading import AsyncLeading
+from cachefence_web.responding import Rule, ViewOptions, arespond
 from cachefence_web.runtime.recording import depends_on
 from cachefence_web.starlette.declaring import Cache, Declaration, Tags
-from cachefence_web.starlette.scopes import personal
-from cachefence_web.starlette.views import LED, ResponseExchange, is_async, refuse_unfit
+from cachefence_web.starlette.exchange import Refresh
+from cachefence_web.starlette.layers import ENDPOINT, Reach, layered, outranked
+from cachefence_web.starlette.scopes import listen, personal
+from cachefence_web.starlette.views import is_async, refuse_unfit
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
-_TURN = "cachefence_web.turn"
 _REQUEST = "cachefence_request"
 _DECLARED = "cachefence_declared"
-# No name of a header field begins with a colon, so this line of a stored response is ours alone.
-_AS_IT_IS = (b":as-it-is", b"")
 
 _threads: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("cachefence_threads")
 
@@ -62,11 +58,13 @@ class Turn:
     """One request whose response is declared to be cached.
 
     given: what dependencies say about the response: FastAPI hands the same object to all of them.
+    tags: of the rules around it.
     """
 
     declared: Declaration
     unkeyed: frozenset[str]
     given: Response
+    tags: tuple[str, ...]
 
 
 def declare(declared: Declaration, unkeyed: Collection[str]) -> Callable[..., AsyncIterator[None]]:
@@ -80,6 +78,7 @@ def declare(declared: Declaration, unkeyed: Collection[str]) -> Callable[..., As
     fields = frozenset([name.lower().replace("_", "-") for name in unkeyed])
 
     async def begin(connection: HTTPConnection) -> AsyncIterator[None]:
+        listen(connection)
         async with dated(declared, connection.scope):
             yield
 
@@ -90,8 +89,9 @@ def declare(declared: Declaration, unkeyed: Collection[str]) -> Callable[..., As
         if shape is None or stand_in is None:
             yield
             return
+        listen(connection)
         declared.check_fields(stand_in.names, f"the endpoint {stand_in.endpoint!r}")
-        scope[_TURN] = Turn(declared, fields, response)
+        scope[TURN] = Turn(declared, fields, response, await outranked(scope))
         if is_first(shape.dependant, cached_response):
             async with dated(declared, scope, alone=not others(shape.dependant, cached_response)):
                 yield
@@ -106,11 +106,9 @@ def cache_view(
     *,
     cache: Cache | None = None,
     tags: Tags = (),
-    vary_on: Iterable[str] = (),
-    cookies: CookieRule = "bypass",
     unkeyed: Collection[str] = (),
     policy: str | Policy | None = None,
-    **options: Unpack[PolicyOptions],
+    **options: Unpack[ViewOptions],
 ) -> Callable[[Endpoint], Endpoint]:
     """Under the route's decorator, what `dependencies=[Depends(cached(...))]` is in it.
 
@@ -120,7 +118,7 @@ def cache_view(
     Raises:
         ConfigurationError: when it decorates, for what cannot work, tags that name no argument included.
     """
-    declared = Declaration(cache, tags, policy, options, vary_on=vary_on, cookies=cookies)
+    declared = Declaration(cache, tags, policy, options)
     dependency = declare(declared, unkeyed)
 
     def decorate(endpoint: Endpoint) -> Endpoint:
@@ -163,9 +161,10 @@ class StandIn:
         self.headers = headers_taken(dependant)
         self._adds_request = dependant.request_param_name is None
         self._request = dependant.request_param_name or _REQUEST
-        self._answer = answering(shape, _run_turn)
+        self._answer = answering(shape, run_turn)
         self._dependant = dependant
         self._dated_by: set[Callable[..., Any]] = set()
+        self._reach = Reach()
 
     @classmethod
     def of(cls, shape: Any) -> StandIn | None:
@@ -217,24 +216,27 @@ class StandIn:
     def _taken(self, values: dict[str, Any]) -> tuple[Request, Turn | None]:
         """The request, out of the values if the endpoint does not know it, and what was declared for it."""
         request: Request = values.pop(self._request) if self._adds_request else values[self._request]
-        return request, request.scope.pop(_TURN, None)
+        return request, request.scope.pop(TURN, None)
 
     async def _respond(
         self, turn: Turn, request: Request, values: dict[str, Any], call: Callable[..., Awaitable[Any]]
     ) -> Any:
         fence = turn.declared.fence(request.scope)
         taken = {name: value for name, value in values.items() if name != _DECLARED}
-        rule = self._rule(turn, turn.declared.rule(fence, taken, beside=request.path_params))
-        if request.scope.get(LED) or turn.given.status_code not in (None, 200):
+        rule = self._rule(turn, turn.declared.rule(fence, taken, beside=request.path_params, added=turn.tags))
+        if turn.given.status_code not in (None, 200):
             depends_on(*rule.tags)
             return await call(**values)
-        exchange = _EndpointExchange(request, turn.given, rule, partial(call, **values), self._answer)
-        if personal(request.scope):
+        exchange = EndpointExchange(request, turn.given, rule, partial(call, **values), self._answer, self._reach)
+        if (refresh := Refresh.of(request.scope, exchange.request)) is not None:
+            return await refresh.led(exchange)
+        if personal(request.scope) and request.method in ("GET", "HEAD"):
             return await exchange.pass_by()
         since = dates_of(request.scope).since
         if fence not in since and may_be_led(request.scope, rule.http):
             return exchange.mark(await exchange.call(None), Forwarded(Forward.BYPASS))
-        return await arespond(fence, exchange, rule, since=since.get(fence))
+        place = layered(fence, ENDPOINT, foreground=self._reach.lost)
+        return await arespond(place, exchange, rule, since=since.get(fence))
 
     def _rule(self, turn: Turn, rule: Rule) -> Rule:
         """The rule, told what else of the request reaches the endpoint."""
@@ -243,74 +245,7 @@ class StandIn:
         taken = self.headers - turn.unkeyed
         if taken.issubset(asked.vary_on) and cookies == asked.cookies:
             return rule
-        return replace(rule, http=http.ResponsePolicy(vary_on=(*asked.vary_on, *taken), cookies=cookies))
-
-
-class _EndpointExchange(ResponseExchange):
-    """One request to an endpoint: its answer is what FastAPI makes of what it returns.
-
-    What dependencies have said about the response is this request's own: it is not stored, and said of a stored
-    response too. FastAPI says it of all but an endpoint's own Response, so whether it was one is stored.
-    """
-
-    def __init__(
-        self, request: Request, given: Response, rule: Rule, run: Callable[[], Awaitable[Any]], answer: Handler
-    ) -> None:
-        super().__init__(request.scope, partial(self._ask, request, answer))
-        self._given = given
-        self._before = tuple(given.raw_headers)
-        self._rule = rule
-        self._run = run
-        self._as_it_is = False
-
-    async def call(self, leading: AsyncLeading | None) -> Response:
-        """Have the Response made; it depends on what the dependencies do, too."""
-        if leading is not None:
-            for told in dates_of(self._scope).told:
-                hand_on(told, leading.recording)
-        return await super().call(leading)
-
-    async def _ask(self, request: Request, answer: Handler) -> Response:
-        request.scope[_TURN] = self
-        return await answer(request)
-
-    async def run(self, response: Response) -> Any:
-        """What the endpoint returns, with all that it and the dependencies say about the response."""
-        value = await self._run()
-        self._as_it_is = isinstance(value, Response)
-        if not self._as_it_is:
-            response.status_code = self._given.status_code
-            response.raw_headers.extend(self._given.raw_headers)
-        return value
-
-    def describe(self, answer: Response) -> http.Response | None:
-        """The answer without what is this request's own."""
-        whole = super().describe(answer)
-        if whole is None:
-            return None
-        if self._as_it_is:
-            return replace(whole, headers=(*whole.headers, _AS_IT_IS))
-        said = self._given.raw_headers
-        kept = whole.headers[:len(whole.headers) - len(said)]
-        return replace(whole, headers=(*kept, *[line for line in said if line not in self._before]))
-
-    def personal(self, answer: Response | None) -> bool:
-        """Whether a session or a user is involved, or dependencies have said what forbids sharing."""
-        if super().personal(answer):
-            return True
-        said = http.Response(200, () if self._as_it_is else self._before, b"")
-        return isinstance(http.storable(self.request, said, self._rule.http, personal=False), http.Refused)
-
-    def rebuild(self, response: http.Response) -> Response:
-        """The stored answer, with what the dependencies say now."""
-        own = () if _AS_IT_IS in response.headers else self._before
-        kept = [line for line in response.headers if line != _AS_IT_IS]
-        return super().rebuild(replace(response, headers=(*kept, *own)))
-
-
-async def _run_turn(request: Request, response: Response) -> Any:
-    exchange: _EndpointExchange = request.scope.pop(_TURN)
-    return await exchange.run(response)
+        return replace(rule, http=replace(asked, vary_on=(*asked.vary_on, *taken), cookies=cookies))
 
 
 async def _in_thread(function: Callable[..., Any], /, **values: Any) -> Any:

@@ -27,7 +27,8 @@ from cachefence_web.fastapi.dating import hand_on
 from cachefence_web.runtime.leading import AsyncLeading
 from cachefence_web.runtime.recording import current, depends_on, inherit
 from cachefence_web.starlette.declaring import Declaration
-from cachefence_web.starlette.views import handled, is_async
+from cachefence_web.starlette.exchange import handled
+from cachefence_web.starlette.views import is_async
 
 _CONNECTION = "cachefence_connection"
 _NO_VALUES = (HTTPConnection, Response, StarletteBackgroundTasks, BackgroundTasks, SecurityScopes)

@@ -6,7 +6,8 @@ except ImportError as missing:
     raise ImportError('cachefence_web.flask needs Flask: pip install "cachefence-web[flask]"') from missing
 
 from cachefence_web.flask.extension import CacheFence
+from cachefence_web.flask.rules import Rule
 
 del _flask
 
-__all__ = ["CacheFence"]
+__all__ = ["CacheFence", "Rule"]

@@ -5,24 +5,23 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, ParamSpec, TypeVar, Unpack, cast
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
-from flask import Flask, current_app, has_app_context, request_started
+from flask import Blueprint, Flask, current_app, has_app_context, request_started
 from flask import Response as FlaskResponse
 
 from cachefence_web import cache
 from cachefence_web.asking import OnOutage
-from cachefence_web.core.keys import Template
 from cachefence_web.core.policy import Policy, PolicyOptions
-from cachefence_web.core.tags import check_tags
 from cachefence_web.errors import ConfigurationError
-from cachefence_web.flask.exchange import FlaskExchange, forget_cookies
+from cachefence_web.flask.rules import Declared, Rule, check_policy, check_view, checked
 from cachefence_web.flask.settings import configured, settled
-from cachefence_web.http import ResponsePolicy
+from cachefence_web.flask.site import MARK, Site, answer
+from cachefence_web.flask.watching import watch_from_now
 from cachefence_web.memoizing import Memoized, Tags, cached
-from cachefence_web.responding import Rule, respond
+from cachefence_web.responding.exchange import ViewOptions
 from cachefence_web.serializers import Serializer
 
 P = ParamSpec("P")
@@ -45,7 +44,11 @@ class CacheFence(cache.CacheFence):
     was only ever one. Arguments are the defaults of all applications, `CACHEFENCE_*` in an application's config
     (read by `init_app`) wins: CACHEFENCE_URL, _NAMESPACE, _POLICY and _POLICIES (dicts of Policy fields will do),
     _SERIALIZER, _SECRET (for "pickle", SECRET_KEY and SECRET_KEY_FALLBACKS if not given), _TIMEOUT, _ON_OUTAGE,
-    _FENCE_LIFE.
+    _FENCE_LIFE, _RULES.
+
+    rules: which requests of the whole application are cached, as a list of `Rule`; the first that matches counts.
+        None puts a cache in front of it that obeys the headers of its responses (RFC 9111) and asks it, hooks
+        included, only if it has none that will do.
 
     Raises:
         ConfigurationError: by `init_app`, for a setting that is unknown or cannot work; by every other method, when
@@ -65,10 +68,13 @@ class CacheFence(cache.CacheFence):
         timeout: float = 1.0,
         on_outage: OnOutage = "raise",
         fence_life: float = 10.0,
+        rules: Iterable[Rule] | None = (),
     ) -> None:
         self._defaults: dict[str, Any] = {
             "url": url, "namespace": namespace, "policy": policy, "policies": policies, "serializer": serializer,
-            "secret": secret, "timeout": timeout, "on_outage": on_outage, "fence_life": fence_life}
+            "secret": secret, "timeout": timeout, "on_outage": on_outage, "fence_life": fence_life, "rules": rules}
+        self._blueprints: list[Rule] = []
+        self._caches_views = False
         self._apps: WeakKeyDictionary[Flask, _Installed] = WeakKeyDictionary()
         self._first: ReferenceType[Flask] | None = None
         self._several = False
@@ -85,11 +91,16 @@ class CacheFence(cache.CacheFence):
             raise ConfigurationError(f"init_app takes the Flask application, not {app!r:.60}")
         if "cachefence" in app.extensions:
             raise ConfigurationError(f"the application {app.name!r} has a CacheFence already: call init_app once")
-        self._apps[app] = _Installed(cache.CacheFence(**settled(self._defaults | configured(app), app)))
+        settings = settled(self._defaults | configured(app), app)
+        rules = checked(settings.pop("rules"))
+        fence = cache.CacheFence(**settings)
+        site = Site(fence, rules, self._blueprints, lambda: self._caches_views or bool(rules or self._blueprints))
+        self._apps[app] = _Installed(fence)
+        site.stand_in(app)
         self._several = self._first is not None
         self._first = self._first or ref(app)
         app.extensions["cachefence"] = self
-        request_started.connect(forget_cookies, app)
+        request_started.connect(watch_from_now, app)
 
     def of(self, app: Flask) -> cache.CacheFence:
         """The cache of one application.
@@ -108,41 +119,61 @@ class CacheFence(cache.CacheFence):
         self,
         *,
         tags: Tags = (),
-        vary_on: tuple[str, ...] = (),
         policy: str | Policy | None = None,
-        **options: Unpack[PolicyOptions],
+        **options: Unpack[ViewOptions],
     ) -> Callable[[View], View]:
         """Answer the requests for a view from the cache; stands under `@app.route`, or in a View's `decorators`.
 
         Stored is what leaves the view, `after_request` hooks run on it for hits too. Shared are answers 200 to GET,
         complete (a stream passes through), without a cookie or a function of `after_this_request`, and not
-        personal. Personal is what was made with `session` or `request.cookies` looked at since the request began,
-        hooks before the view included, unless the request had no cookie at all. Requests with cookies and those
-        without never share. Anything else that tells visitors apart (headers, addresses, certificates) is
-        not seen: name the header in `vary_on`, or do not cache the view.
+        personal. Personal is what was made with `session` or the cookies looked at since the request began, hooks
+        before the view included, unless the request had no cookie at all; who goes through all of
+        `request.headers` or `request.environ` has looked at the cookies. Requests with cookies and those without
+        never share. Credentials, those that only the server knows (REMOTE_USER, certificates) included, are not
+        answered from the cache unless `vary_on` names their field ("Remote-User" for these). Anything else that
+        tells visitors apart (other headers, addresses) is not seen: name the header in `vary_on`, or do not cache
+        the view.
 
         tags: templates of the view's arguments (`"post:{slug}"`), or a function of them.
-        vary_on: request headers whose values get a response each.
+        options: fields of Policy (ttl, stale_for ...) and of ResponsePolicy (vary_on: request headers whose values
+            get a response each; cookies, browser_ttl, ignored_query ...).
 
         Raises:
             ConfigurationError: when the view is decorated, for options, templates and headers that cannot work.
         """
-        Policy().but(options)
-        _check_policy(policy)
-        http = ResponsePolicy(vary_on=vary_on, cookies="apart")
+        declared = Declared(tags, policy, options)
 
         def decorate(view: View) -> View:
-            tags_of = _tags_of(view, tags)
+            check_view(view, declared)
 
             @wraps(view)
             def cached_view(*args: Any, **kwargs: Any) -> FlaskResponse:
                 fence = self._here().fence
-                rule = Rule(policy=fence._terms.policy_of(policy, options), http=http, tags=tags_of(kwargs))
-                return respond(fence, FlaskExchange(view, args, kwargs), rule)
+                return answer(fence, partial(current_app.ensure_sync(view), *args, **kwargs),
+                              declared.settled(fence, kwargs), point=cached_view)
 
+            setattr(cached_view, MARK, True)
+            self._caches_views = True
             return cast("View", cached_view)
 
         return decorate
+
+    def cache_blueprint(
+        self,
+        blueprint: Blueprint,
+        *,
+        tags: Tags = (),
+        policy: str | Policy | None = None,
+        **options: Unpack[ViewOptions],
+    ) -> None:
+        """Cache all views of a blueprint and of those within it, wherever it is registered, as a `Rule` would.
+
+        Raises:
+            ConfigurationError: for what cannot work.
+        """
+        if not isinstance(blueprint, Blueprint):
+            raise ConfigurationError(f"cache_blueprint takes the Blueprint, not {blueprint!r:.60}")
+        self._blueprints.append(Rule.of_blueprint(blueprint, Declared(tags, policy, options)))
 
     def memoize(
         self,
@@ -153,7 +184,7 @@ class CacheFence(cache.CacheFence):
         **options: Unpack[PolicyOptions],
     ) -> Callable[[Callable[P, R]], Memoized[P, R]]:
         """Keep what a function returns, like `cachefence_web.cached`, in the cache of the application in hand."""
-        _check_policy(policy)
+        check_policy(policy)
         named: Tags = tags if callable(tags) or isinstance(tags, str) else tuple(tags)
 
         def decorate(function: Callable[P, R]) -> Memoized[P, R]:
@@ -209,32 +240,3 @@ class CacheFence(cache.CacheFence):
             raise ConfigurationError(
                 f"the application {app.name!r} has no cache of this CacheFence: call init_app(app)")
         return installed
-
-
-def _check_policy(policy: object) -> None:
-    if not isinstance(policy, str | Policy | None):
-        raise ConfigurationError(f"policy is a Policy or the name of one, not {policy!r:.60}")
-
-
-def _tags_of(view: Callable[..., Any], tags: Tags) -> Callable[[Mapping[str, Any]], tuple[str, ...]]:
-    """How the tags of a view's answer follow from its arguments."""
-    if inspect.isclass(view):
-        raise ConfigurationError(f"cache_view takes a view function, not {view!r}: give a View class it as one of its"
-                                 " `decorators`")
-    if callable(tags):
-        make = tags
-        return lambda arguments: check_tags(make(**arguments))
-    if isinstance(tags, str) or not isinstance(cast("object", tags), Iterable):
-        raise ConfigurationError(f"tags is a list of tags, not {tags!r:.60}: write [{tags!r:.60}]")
-    templates = [Template(tag) for tag in tags]
-    known = inspect.signature(view).parameters
-    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
-        for template in templates:
-            for name in template.fields:
-                if name not in known:
-                    raise ConfigurationError(f"{template.text!r} names {{{name}}}, but the view takes"
-                                             f" {', '.join(known) or 'no arguments'}")
-    if not any(template.fields for template in templates):
-        fixed = check_tags([template.fill({}) for template in templates])
-        return lambda _: fixed
-    return lambda arguments: check_tags([template.fill(arguments) for template in templates])

@@ -14,7 +14,7 @@ from cachefence_web.serializers import Pickle
 
 _PREFIX = "CACHEFENCE_"
 _SETTINGS = (
-    "url", "namespace", "policy", "policies", "serializer", "secret", "timeout", "on_outage", "fence_life")
+    "url", "namespace", "policy", "policies", "serializer", "secret", "timeout", "on_outage", "fence_life", "rules")
 
 
 def configured(app: Flask) -> dict[str, Any]:

@@ -39,6 +39,31 @@ class Response:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A response that may answer other requests, with all that is needed to tell which.
+
+    response: its fields' names in lower case.
+    selecting: the request fields that Vary names, as the first request had them; None for one that was absent.
+    initial_age: seconds that the response had spent on its way before it was stored (RFC 9111 section 4.2.3).
+    strict: whether it may never be served stale.
+    authorized: whether it may answer requests that say who asks (RFC 9111 section 3.5).
+    excuses: seconds past its freshness, or past its storing if it was stale by then, for which it may stand in for
+        an error (RFC 5861 section 4).
+    overdue: seconds that its freshness had been over when it was stored; None if it was fresh.
+    bridges: whether it may be served stale while it is made anew (RFC 5861 section 3).
+    """
+
+    response: Response
+    selecting: tuple[tuple[bytes, bytes | None], ...] = ()
+    initial_age: float = 0.0
+    strict: bool = False
+    authorized: bool = False
+    excuses: float = 0.0
+    overdue: float | None = None
+    bridges: bool = False
+
+
 def wire_path(decoded: bytes) -> bytes:
     """The raw path for a decoded one (WSGI's PATH_INFO, as bytes): different paths stay different.
 

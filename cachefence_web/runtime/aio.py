@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -36,6 +35,7 @@ from cachefence_web.runtime.batches import check_batch
 from cachefence_web.runtime.engine import Engine, log
 from cachefence_web.runtime.flights import Flight, computing, name_of, ticket
 from cachefence_web.runtime.recording import current, recording, unrecorded
+from cachefence_web.runtime.workers import Workers
 from cachefence_web.stores.base import AsyncStore
 
 R = TypeVar("R")
@@ -47,6 +47,7 @@ class AsyncDriver:
     def __init__(self, engine: Engine, store: AsyncStore) -> None:
         self.engine = engine
         self.store = store
+        self.workers = Workers()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._refreshes = 0
 
@@ -55,11 +56,12 @@ class AsyncDriver:
         return await AsyncRun(self).run(plan)
 
     async def aclose(self) -> None:
-        """Wait for this loop's refreshes, then let the store go."""
+        """Wait for this loop's refreshes, then let its threads and the store go."""
         loop = asyncio.get_running_loop()
         mine = [task for task in self._tasks if task.get_loop() is loop]
         if mine:
             await asyncio.gather(*mine, return_exceptions=True)
+        await self.workers.aclose()
         await self.store.aclose()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -203,7 +205,7 @@ class AsyncRun:
         async with self._driver.beating(key, granted):
             with recording(tags, flight) as recorded:
                 try:
-                    value = await call(compute)
+                    value = await self._driver.workers.call(compute)
                 except Exception as error:
                     return Raised(error, tuple(recorded.tags), time.monotonic() - began)
                 except BaseException as error:
@@ -221,7 +223,7 @@ class AsyncRun:
                 await held.enter_async_context(self._driver.beating(lead.ask.key, lead.granted))
             with recording(tags, *[lead.flight for lead in leads]) as recorded:
                 try:
-                    values = check_batch(await call(partial(effect.compute, keys)))
+                    values = check_batch(await self._driver.workers.call(partial(effect.compute, keys)))
                 except Exception as error:
                     return (Raised(error, tuple(recorded.tags), time.monotonic() - began),) * len(leads)
                 except BaseException as error:
@@ -299,17 +301,6 @@ async def wait_for(flight: Flight, ticket: int, patience: float | None, key: str
         flight.leave()
         return flight.overdue(patience or 0.0)
     return flight.answer(ticket)
-
-
-async def call(function: Callable[[], Any]) -> Any:
-    """Call a function of either colour: a synchronous one in a thread, in a copy of this context."""
-    plain = function
-    while isinstance(plain, partial):
-        plain = plain.func
-    if inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(getattr(plain, "__call__", None)):  # noqa: B004
-        return await function()
-    result = await asyncio.to_thread(function)
-    return await result if inspect.isawaitable(result) else result
 
 
 def _settle(landed: asyncio.Future[bool], value: bool) -> None:

@@ -11,7 +11,9 @@ from msgspec.structs import replace
 
 from cachefence_web.core import plans
 from cachefence_web.core.flight import Computed, Landing, Lead, Raised, Recording, Served
+from cachefence_web.core.policy import Policy
 from cachefence_web.core.tags import Lease, check_tags
+from cachefence_web.errors import ConfigurationError
 from cachefence_web.runtime.aio import AsyncDriver
 from cachefence_web.runtime.engine import Engine
 from cachefence_web.runtime.flights import computing
@@ -42,13 +44,22 @@ class _Block:
         """Add tags to what is being led."""
         self.recording.depend(check_tags(tags))
 
-    def _done(self, engine: Engine, value: Any, raw: bool, most: float | None) -> tuple[Lead, Computed]:
+    def _done(self, engine: Engine, value: Any, raw: bool, policy: Policy | None) -> tuple[Lead, Computed]:
+        lead = self._under(policy)
         self._told = True
+        key, elapsed = lead.ask.key, time.monotonic() - self._began
+        return lead, engine.computed(key, value, self.recording, elapsed, raw=raw)
+
+    def _under(self, policy: Policy | None) -> Lead:
+        """The lead with another policy's dates; how consistent it is was settled when it was begun."""
         ask = self.lead.ask
-        done = engine.computed(ask.key, value, self.recording, time.monotonic() - self._began, raw=raw)
-        if most is not None and (ask.policy.ttl is None or most < ask.policy.ttl):
-            ask = replace(ask, policy=ask.policy.but({"ttl": most}))
-        return replace(self.lead, ask=ask), done
+        if policy is None:
+            return self.lead
+        if not isinstance(policy, Policy):
+            raise ConfigurationError(f"policy is a Policy, not {policy!r:.60}: write Policy(ttl=...)")
+        if policy.consistency is not ask.policy.consistency:
+            policy = policy.but({"consistency": ask.policy.consistency})
+        return replace(self.lead, ask=replace(ask, policy=policy))
 
     def _raised(self, error: Exception) -> Raised:
         return Raised(error, tuple(self.recording.tags), time.monotonic() - self._began)
@@ -72,22 +83,26 @@ class Leading(_Block):
         self._began = time.monotonic()
         return self
 
-    def finish(self, value: Any, *, raw: bool = False, most: float | None = None) -> Landing:
+    def finish(self, value: Any, *, raw: bool = False, policy: Policy | None = None) -> Landing:
         """Store the value, hand it to all for whom it is true, and say what became of it.
 
         raw: the value is bytes to be stored as they are.
-        most: seconds, to keep it for less than the policy's `ttl`.
+        policy: gives the entry's dates (ttl, stale_for, stale_if_error, jitter) in place of the one it was begun with.
         """
-        lead, done = self._done(self._driver.engine, value, raw, most)
+        lead, done = self._done(self._driver.engine, value, raw, policy)
         landing = self._driver.run(plans.finish(lead, done))
         if isinstance(landing, Served):
             self._driver.engine.counters.count(landing)
         return landing
 
-    def fail(self, error: Exception) -> Landing:
-        """Say that the compute has raised, as leaving the block by it would; Served if an old value stands in."""
+    def fail(self, error: Exception, *, policy: Policy | None = None) -> Landing:
+        """Say that the compute has raised, as leaving the block by it would; Served if an old value stands in.
+
+        policy: whether one may (stale_if_error), in place of the one it was begun with.
+        """
+        lead = self._under(policy)
         self._told = True
-        return self._driver.run(plans.finish(self.lead, self._raised(error)))
+        return self._driver.run(plans.finish(lead, self._raised(error)))
 
     def pass_by(self) -> None:
         """Nothing that can be shared came of it: let everybody compute for themselves for a while."""
@@ -123,22 +138,26 @@ class AsyncLeading(_Block):
         self._began = time.monotonic()
         return self
 
-    async def finish(self, value: Any, *, raw: bool = False, most: float | None = None) -> Landing:
+    async def finish(self, value: Any, *, raw: bool = False, policy: Policy | None = None) -> Landing:
         """Store the value, hand it to all for whom it is true, and say what became of it.
 
         raw: the value is bytes to be stored as they are.
-        most: seconds, to keep it for less than the policy's `ttl`.
+        policy: gives the entry's dates (ttl, stale_for, stale_if_error, jitter) in place of the one it was begun with.
         """
-        lead, done = self._done(self._driver.engine, value, raw, most)
+        lead, done = self._done(self._driver.engine, value, raw, policy)
         landing = await self._driver.run(plans.finish(lead, done))
         if isinstance(landing, Served):
             self._driver.engine.counters.count(landing)
         return landing
 
-    async def fail(self, error: Exception) -> Landing:
-        """Say that the compute has raised, as leaving the block by it would; Served if an old value stands in."""
+    async def fail(self, error: Exception, *, policy: Policy | None = None) -> Landing:
+        """Say that the compute has raised, as leaving the block by it would; Served if an old value stands in.
+
+        policy: whether one may (stale_if_error), in place of the one it was begun with.
+        """
+        lead = self._under(policy)
         self._told = True
-        return await self._driver.run(plans.finish(self.lead, self._raised(error)))
+        return await self._driver.run(plans.finish(lead, self._raised(error)))
 
     async def pass_by(self) -> None:
         """Nothing that can be shared came of it: let everybody compute for themselves for a while."""

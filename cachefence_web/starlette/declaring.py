@@ -11,12 +11,10 @@ from starlette.types import Scope
 
 from cachefence_web.cache import AsyncCacheFence, CacheFence
 from cachefence_web.core.keys import Template
-from cachefence_web.core.policy import Policy, PolicyOptions
+from cachefence_web.core.policy import Policy
 from cachefence_web.core.tags import check_tags
 from cachefence_web.errors import ConfigurationError
-from cachefence_web.http import ResponsePolicy
-from cachefence_web.http.policy import CookieRule
-from cachefence_web.responding import Rule
+from cachefence_web.responding import Rule, ViewOptions, split
 
 Cache = AsyncCacheFence | CacheFence
 Tags = Iterable[str] | Callable[..., Iterable[str]]
@@ -33,19 +31,16 @@ class Declaration:
     """
 
     def __init__(
-        self, cache: Cache | None, tags: Tags, policy: str | Policy | None, options: PolicyOptions, *,
-        vary_on: Iterable[str] = (), cookies: CookieRule = "bypass",
+        self, cache: Cache | None, tags: Tags, policy: str | Policy | None, options: ViewOptions
     ) -> None:
-        # A text is iterable too, but not meant: ResponsePolicy refuses it.
-        names: Any = vary_on if isinstance(vary_on, str) else tuple(vary_on)
-        self.http = ResponsePolicy(vary_on=names, cookies=cookies)
+        self.http, self._options = split(options)
         self._fence = None if cache is None else fence_of(cache)
-        self._policy, self._options = policy, options
+        self._policy = policy
         self._make = tags if callable(tags) else None
         if isinstance(tags, str):
             raise ConfigurationError(f"tags is a list of tags, not one text: write [{tags!r}]")
         self._templates = () if callable(tags) else tuple([_template(tag) for tag in tags])
-        Policy().but(options)
+        self._settled: tuple[AsyncCacheFence, Rule] | None = None
         if self._fence is not None:
             self.policy(self._fence)
 
@@ -75,9 +70,17 @@ class Declaration:
             return check_tags(self._make(**values))
         return tuple([template.fill({**beside, **values}) for template in self._templates])
 
-    def rule(self, fence: AsyncCacheFence, values: Mapping[str, Any], beside: Mapping[str, Any] = _NOTHING) -> Rule:
-        """All of it, for a request with these values."""
-        return Rule(policy=self.policy(fence), http=self.http, tags=self.tags(values, beside))
+    def rule(
+        self, fence: AsyncCacheFence, values: Mapping[str, Any], beside: Mapping[str, Any] = _NOTHING, *,
+        added: tuple[str, ...] = (),
+    ) -> Rule:
+        """All of it, for a request with these values; `added` are the tags of what is declared around it."""
+        if self._settled is not None and self._settled[0] is fence and not added:
+            return self._settled[1]
+        rule = Rule(policy=self.policy(fence), http=self.http, tags=(*self.tags(values, beside), *added))
+        if not added and self._make is None and not any(template.fields for template in self._templates):
+            self._settled = fence, rule
+        return rule
 
 
 def install(app: Starlette, cache: Cache) -> None:

@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import unquote
 
-from starlette.types import Scope
+from starlette.requests import HTTPConnection
+from starlette.requests import Request as Asked
+from starlette.types import Message, Receive, Scope
 
-from cachefence_web.http import Request, wire_path
+from cachefence_web.http import Headers, Request, wire_path
 from cachefence_web.http.message import lines
+
+_SPOKE = "cachefence_web.spoke"
+"""Set in the scope of a request whose body was read, and was not empty: no key tells of that."""
 
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
 
@@ -45,8 +50,31 @@ def route_path(scope: Scope) -> str:
     return path[len(root):] if root and _is_under(path, root) else path
 
 
+def listening(scope: Scope, receive: Receive) -> Receive:
+    """Hear whether the application reads a body of a request whose fields have announced none, as in HTTP/2."""
+
+    async def hear() -> Message:
+        message = await receive()
+        if message.get("body"):
+            scope[_SPOKE] = True
+        return message
+
+    return hear
+
+
+def listen(connection: HTTPConnection) -> None:
+    """The same for a request that is on its way to its endpoint, and may have been read already."""
+    if isinstance(connection, Asked) and connection.method in ("GET", "HEAD"):
+        if getattr(connection, "_body", b"") or getattr(connection, "_form", None):
+            connection.scope[_SPOKE] = True
+        # There is no official door: requests read from this attribute.
+        connection._receive = listening(connection.scope, connection._receive)
+
+
 def personal(scope: Scope) -> bool:
-    """Whether the session holds or was given anything, or somebody is logged in."""
+    """Whether the session holds or was given anything, somebody is logged in, or the request has more to say."""
+    if scope.get(_SPOKE, False):
+        return True
     session = scope.get("session")
     if session or getattr(session, "modified", False):
         return True
@@ -54,8 +82,8 @@ def personal(scope: Scope) -> bool:
 
 
 @contextmanager
-def unconditional(scope: Scope) -> Iterator[None]:
-    """Run a block in which the request does not say what its client has already.
+def unconditional(scope: Scope, conditions: Headers = ()) -> Iterator[None]:
+    """Run a block in which the request does not say what its client has already, but what the cache has.
 
     What is made for everybody must be whole. In place, because requests keep their headers as this very list.
     """
@@ -63,7 +91,7 @@ def unconditional(scope: Scope) -> Iterator[None]:
     if not isinstance(scope["headers"], list):
         scope["headers"] = list(said)
     headers: list[tuple[bytes, bytes]] = scope["headers"]
-    headers[:] = [line for line in said if line[0].lower() not in _CONDITIONS]
+    headers[:] = [*[line for line in said if line[0].lower() not in _CONDITIONS], *conditions]
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from cachefence_web.core import plans
+from cachefence_web.core import plans, writing
 from cachefence_web.core.effects import (
     Claim,
     Claimed,
@@ -154,7 +154,7 @@ def test_p2_an_invalidated_failure_gates_nothing() -> None:
 
 def test_a_pass_record_sends_everybody_their_own_way() -> None:
     found = look(None, failure=failure(Kind.PASS))
-    assert play(plans.lead(ASK, None), TOKEN, ROLL, (Claim, Claimed(None, None, found))) == PassBy(2)
+    assert play(plans.lead(ASK, None), TOKEN, ROLL, (Claim, Claimed(None, None, found))) == PassBy(2, LATER)
 
 
 def test_a_value_that_cannot_be_stored_is_handed_out_and_marked_to_be_passed_by() -> None:
@@ -202,7 +202,7 @@ def test_a_refresh_never_waits() -> None:
     ({"ttl": 0.001, "jitter": 1.0}, "v", 1.0, 0.001),
 ])
 def test_how_long_an_entry_is_kept(options: dict[str, Any], value: Any, chance: float, life: float | None) -> None:
-    made, kept = plans.entry_of(POLICY.but(options), Computed(value, b"", (), elapsed=2.0), L, Instant(NOW), chance)
+    made, kept = writing.entry_of(POLICY.but(options), Computed(value, b"", (), elapsed=2.0), L, Instant(NOW), chance)
     assert kept == (pytest.approx(life) if life is not None else None)
     assert made.cost == 2 * SECOND
     assert made.fresh_until <= made.stale_until

@@ -171,5 +171,5 @@ def test_patience_ends_with_a_flight_of_ones_own_and_then_with_an_error() -> Non
 
 
 def test_get_computes_nothing_and_serves_nothing_stale() -> None:
-    assert play(plans.get("k", POLICY), MISS) is None
-    assert play(plans.get("k", POLICY), (Read("k"), look(entry(-5.0, stale=10.0))), (Decode, ("old",))) is None
+    assert play(plans.get(ASK), MISS) is None
+    assert play(plans.get(ASK), (Read("k"), look(entry(-5.0, stale=10.0))), (Decode, ("old",))) is None

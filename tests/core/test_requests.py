@@ -29,6 +29,7 @@ from tests.core.transcripts import (
     AWAY,
     DONE,
     GRANTED,
+    LATER,
     MISS,
     POLICY,
     ROLL,
@@ -65,7 +66,7 @@ def test_abort_lands_and_lets_another_lead() -> None:
 
 def test_an_unshareable_answer_tells_everybody_to_go_their_own_way() -> None:
     play(plans.abort(begun(), unshareable=True), (Fill, Filed.ADMITTED), (RollCall("k"), 3),
-         (Land("flight", PassBy(3)), None))
+         (Land("flight", PassBy(3, LATER)), None))
 
 
 def test_one_leads_a_stale_value_and_the_others_are_served_it() -> None:

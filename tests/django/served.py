@@ -72,6 +72,29 @@ async def apage(request: HttpRequest, pk: int) -> HttpResponse:
     return HttpResponse(title)
 
 
+def held() -> int:
+    """Which time it is; if there is a gate, once somebody has opened it from the other side."""
+    computed("held")
+    if (gate := FOLDER / "gate").exists():
+        gate.read_bytes()
+    return (FOLDER / "computes.txt").read_text().split().count("held")
+
+
+@cache_view(ttl=60, stale_for=60, tags=["held"])
+def hold(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(held()))
+
+
+@cache_view(ttl=60, stale_for=60, tags=["held"])
+async def ahold(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(str(await asyncio.to_thread(held)))
+
+
+def expire(request: HttpRequest) -> HttpResponse:
+    fence().expire_tags("held")
+    return HttpResponse("expired")
+
+
 def load() -> str:
     computed("value")
     patience.wait(SLOW)
@@ -97,7 +120,8 @@ def health(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("page/<int:pk>", page), path("apage/<int:pk>", apage), path("value", value),
-    path("save/<str:title>", save), path("health", health),
+    path("save/<str:title>", save), path("health", health), path("hold", hold), path("ahold", ahold),
+    path("expire", expire),
 ]
 wsgi = WSGIHandler()
 asgi = ASGIHandler()

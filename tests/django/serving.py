@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Site(Server):
-    """`tests.django.served` under gunicorn (threads) or uvicorn (an event loop), in several processes."""
+    """`tests.django.served` under gunicorn (threads, or one at a time) or uvicorn (an event loop), in processes."""
 
     def __init__(self, kind: str, *, workers: int, environment: Mapping[str, str]) -> None:
         super().__init__()
@@ -36,12 +36,13 @@ class Site(Server):
         python = [sys.executable, "-W", "error::ResourceWarning"]
         subprocess.run([*python, "-c", "import tests.django.served as site; site.prepare()"],
                        cwd=ROOT, env=self._environment, check=True, timeout=60)
+        threads = ["--worker-class=gthread", "--threads=32"] if self._kind == "gunicorn" else ["--worker-class=sync"]
         served = [
-            "gunicorn", f"--bind=127.0.0.1:{self.port}", f"--workers={self._workers}", "--threads=32",
-            "--worker-class=gthread", "--backlog=1024", "--log-level=warning", "--graceful-timeout=2",
+            "gunicorn", f"--bind=127.0.0.1:{self.port}", f"--workers={self._workers}", *threads, "--backlog=1024",
+            "--log-level=warning", "--graceful-timeout=2",
             "--no-control-socket",
             "tests.django.served:wsgi",
-        ] if self._kind == "gunicorn" else [
+        ] if self._kind.startswith("gunicorn") else [
             "uvicorn", "--host=127.0.0.1", f"--port={self.port}", f"--workers={self._workers}", "--backlog=1024",
             "--log-level=warning", "--timeout-graceful-shutdown=2", "--lifespan=off", "tests.django.served:asgi",
         ]

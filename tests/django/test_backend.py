@@ -16,6 +16,7 @@ from django.core.cache.backends.base import BaseCache
 
 from cachefence_web import CacheFence, ConfigurationError, SerializationError, StoreUnavailable
 from cachefence_web.django import RedisCache, fence
+from tests.django.library.models import Book
 
 pytestmark = pytest.mark.usefixtures("on_store")
 
@@ -243,6 +244,21 @@ def test_a_value_that_cannot_be_pickled_is_an_error_that_django_knows(api: Colou
     assert not api.has_key("key")
 
 
+@pytest.mark.django_db(transaction=True)
+async def test_a_query_that_has_not_run_yet_runs_where_it_may(location: str) -> None:
+    await Book.objects.acreate(title="Emma")
+    lazy = Book.objects.order_by("pk")
+    await cache.aset("set", lazy.all())
+    await cache.aadd("add", lazy.all())
+    await cache.aset_many({"many": [lazy.all()]})
+    for default in (lazy.all(), lazy.all):
+        await cache.adelete("key")
+        await cache.aget_or_set("key", default)
+        assert await cache.ahas_key("key")
+    kept = await cache.aget_many(["set", "add", "many", "key"])
+    assert [book.title for book in (*kept["set"], *kept["add"], *kept["many"][0], *kept["key"])] == ["Emma"] * 4
+
+
 def test_keys_of_any_length_are_told_apart(api: Colour) -> None:
     names = {f"{'k' * 2000}{end}": end for end in "ab"}
     with pytest.warns(match="longer than 250"):
@@ -285,6 +301,12 @@ async def test_no_asynchronous_method_hops_through_a_thread(monkeypatch: pytest.
     assert await cache.ahas_key("key")
     assert await cache.atouch("key")
     await cache.aset_many({"key": 3})
+    assert await cache.aexpire("key", 60)
+    assert await cache.apersist("key")
+    assert await cache.attl("key") is None
+    assert "key" in await cache.akeys("k*")
+    await cache.ainvalidate_tags("book")
+    assert await cache.adelete_pattern("o*") == 1
     await cache.adelete_many(["other"])
     assert await cache.adelete("key")
     await cache.aclear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -243,14 +244,54 @@ def test_other_headers_may_be_read_and_the_environment_may_be_written() -> None:
 
     def make(request: Any) -> str:
         requests.append(request)
-        request.META["noted"] = request.META.get("REMOTE_ADDR")
+        request.META["noted"] = request.META.get("REQUEST_METHOD")
         return f"{request.headers.get('Host')} {'HTTP_HOST' in request.META}"
 
     with mounted(page=page(make)):
         assert ask(with_cookie(a="1"), with_cookie(a="2")) == ["1 shop.example True"] * 2
     assert type(requests[0].META) is dict
-    assert requests[0].META["noted"] == "127.0.0.1"
+    assert requests[0].META["noted"] == "GET"
     assert requests[0].environ is requests[0].META
+
+
+def asked_with(view: Any, **meta: str) -> tuple[str, str]:
+    """The page, and what kept it from being stored."""
+    answer = view(RequestFactory(headers={"host": "shop.example"}).get("/page/", **meta))
+    return answer.content.decode(), answer["Cache-Status"].partition("detail=")[2]
+
+
+LOGINS: list[dict[str, str]] = [
+    {"REMOTE_USER": "{}", "AUTH_TYPE": "Basic"}, {"SSL_CLIENT_S_DN": "CN={}"}, {"SSL_CLIENT_CERT": "{}"},
+    {"SSL_CLIENT_VERIFY": "SUCCESS", "SSL_CLIENT_M_SERIAL": "{}"},
+]
+
+
+def known_as(login: dict[str, str], name: str) -> dict[str, str]:
+    return {field: value.format(name) for field, value in login.items()}
+
+
+@pytest.mark.parametrize("login", LOGINS, ids=["user", "subject", "certificate", "verified"])
+def test_p11_whom_the_server_knows_is_not_shown_anothers_page(login: dict[str, str]) -> None:
+    view = page(lambda request: " ".join(request.META.get(name, "nobody") for name in login))
+    ada, eve, nobody = known_as(login, "ada"), known_as(login, "eve"), {"SSL_CLIENT_VERIFY": "NONE", "REMOTE_USER": ""}
+    pages = [asked_with(view, **meta)[0] for meta in (ada, eve, nobody, ada, nobody)]
+    assert [text.split()[0] for text in pages] == ["1", "2", "3", "4", "3"]
+    assert [name in text for text, name in zip(pages, ("ada", "eve", "", "ada", ""), strict=True)] == [True] * 5
+
+
+@pytest.mark.parametrize("login", LOGINS, ids=["user", "subject", "certificate", "verified"])
+def test_p11_pages_kept_for_each_whom_the_server_knows_are_not_had_by_saying_so(login: dict[str, str]) -> None:
+    view = page(lambda request: "", vary_on=["Remote-User"])
+    ada, eve = known_as(login, "ada"), known_as(login, "eve")
+    pages = [asked_with(view, **meta)[0] for meta in (ada, eve, ada, {}, {"HTTP_REMOTE_USER": "ada"}, ada)]
+    assert pages == ["1 ", "2 ", "1 ", "3 ", "4 ", "1 "]
+
+
+@pytest.mark.parametrize("name", ["REMOTE_ADDR", "REMOTE_HOST", "REMOTE_PORT", "GEOIP_COUNTRY_CODE", "SSL_SESSION_ID"])
+def test_p11_a_page_that_read_what_is_one_clients_is_not_shared(name: str) -> None:
+    view = page(lambda request: request.META.get(name))
+    assert [asked_with(view, **{name: f"192.0.2.{last}"}) for last in (1, 2, 1)] == [
+        ("1 192.0.2.1", "personal"), ("2 192.0.2.2", "personal"), ("3 192.0.2.1", "personal")]
 
 
 def test_p11_what_a_view_raises_of_a_visitor_is_not_raised_to_another() -> None:
@@ -322,14 +363,26 @@ def test_the_request_has_its_own_again_after_the_view() -> None:
 
 
 def test_p11_a_view_that_logs_somebody_in_is_not_stored() -> None:
-    view = page(lambda request: setattr(request, "user", AnonymousUser()) or "")
+    view = page(lambda request: setattr(request, "user", User(username="ada")) or "")
     made = []
-    for _ in range(2):
+    for brought in (True, True, False, False):
         request = RequestFactory().get("/page/")
-        request.user = AnonymousUser()
+        if brought:
+            request.user = AnonymousUser()
         made.append(view(request).content)
-        assert type(request.user) is AnonymousUser
-    assert made == [b"1 ", b"2 "]
+        assert request.user.username == "ada"
+    assert made == [b"1 ", b"2 ", b"3 ", b"4 "]
+
+
+def test_a_view_that_finds_nobody_logged_in_makes_the_anonymous_page() -> None:
+    view = page(lambda request: setattr(request, "user", AnonymousUser()) or "")
+
+    def asked(**headers: str) -> bytes:
+        request = RequestFactory().get("/page/", headers=headers)
+        request.user = AnonymousUser()
+        return bytes(view(request).content)
+
+    assert [asked(), asked(), asked(cookie="sessionid=1"), asked(cookie="sessionid=1")] == [b"1 ", b"1 ", b"2 ", b"3 "]
 
 
 def test_a_template_may_name_the_user_and_the_messages_without_touching_them() -> None:
@@ -386,10 +439,80 @@ async def test_p11_a_user_whom_an_asynchronous_view_asked_for_is_not_anonymous()
     assert [await asked_by("ada"), await asked_by("eve")] == [b"ada", b"eve"]
 
 
+def test_p11_users_known_by_other_means_are_told_apart_where_their_cookies_are_the_same() -> None:
+    view = page(lambda request: request.user.username, vary_on=["Cookie"])
+
+    def asked_by(pk: int, name: str) -> str:
+        request = RequestFactory().get("/page/", headers={"cookie": "consent=yes"})
+        request.user = User(pk=pk, username=name)
+        return str(view(request).content.decode())
+
+    assert [asked_by(1, "ada"), asked_by(2, "eve"), asked_by(1, "ada")] == ["1 ada", "2 eve", "1 ada"]
+
+
+@pytest.mark.parametrize("make", [
+    lambda request: request.META.get("HTTP_X_FORWARDED_HOST", "none"),
+    lambda request: request.headers.get("X-Forwarded-Host", "none"),
+    lambda request: request.headers["x_forwarded_host"] if "X-Forwarded-Host" in request.headers else "none",
+], ids=["meta", "headers", "underscore"])
+def test_p11_what_one_client_sends_in_a_field_that_the_view_reads_is_not_shown_to_another(make: Make) -> None:
+    def asked(**headers: str) -> Any:
+        return Client(headers={"host": "shop.example", **headers}).get("/page/")
+
+    with mounted(page=page(make)):
+        answers = [asked(), asked(x_forwarded_host="evil.example"), asked(), asked(x_forwarded_host="evil.example")]
+        assert [answer.content for answer in answers] == [b"1 none", b"2 evil.example"] * 2
+        assert "x-forwarded-host" in answers[0]["Vary"].lower()
+
+
+@pytest.mark.parametrize("make", [
+    lambda request: dict(request.META), lambda request: {**request.headers}, lambda request: list(request.META.items()),
+], ids=["meta", "headers", "items"])
+def test_p11_a_view_that_looks_at_all_fields_answers_for_one_client(make: Make) -> None:
+    with mounted(page=page(lambda request: make(request) and "")):
+        assert ask(visitor(), visitor()) == ["1 ", "2 "]
+
+
+def test_p11_what_the_request_remembers_of_a_field_counts_as_read() -> None:
+    def look(request: HttpRequest) -> None:
+        request.accepts("text/html")
+
+    def asked(accept: str) -> bytes:
+        return bytes(Client(headers={"host": "shop.example", "accept": accept}).get("/page/").content)
+
+    with mounted(page=with_middleware(page(lambda request: str(request.accepts("text/html"))), look)):
+        assert [asked("text/html"), asked("text/plain"), asked("text/html")] == [b"1 True", b"2 False", b"1 True"]
+
+
+def test_p11_a_client_does_not_choose_for_others_how_a_query_is_decoded() -> None:
+    view = page(lambda request: request.GET["q"])
+
+    def asked(**more: str) -> str:
+        return str(view(RequestFactory().get("/page/?q=%C3%A9", **more)).content.decode())
+
+    assert [asked(CONTENT_TYPE="text/plain; charset=latin-1"), asked()] == ["1 Ã©", "2 é"]
+
+
 def test_a_page_keyed_by_its_cookies_is_stored_for_each_visitor() -> None:
     ada, eve = visitor(name="Ada"), visitor(name="Eve")
     with mounted(page=page(lambda request: request.session["name"], vary_on=["Cookie"])):
         assert ask(ada, eve, ada, eve) == ["1 Ada", "2 Eve", "1 Ada", "2 Eve"]
+
+
+@pytest.mark.parametrize("name", ["_csp_nonce", "csp_nonce"], ids=["django", "django-csp"])
+@pytest.mark.parametrize("used_before", [False, True], ids=["fresh", "used-before"])
+def test_p11_a_nonce_is_for_one_page_only_whoever_has_used_it_before(name: str, used_before: bool) -> None:
+    def attach(request: Any) -> None:
+        setattr(request, name, SimpleLazyObject(secrets.token_hex))
+        if used_before:
+            str(getattr(request, name))
+
+    def asked(view: Any) -> list[str]:
+        with mounted(page=with_middleware(view, attach)):
+            return ask(visitor(), visitor(), with_cookie(a="1"))
+
+    assert len(set(asked(page(lambda request: str(getattr(request, name)))))) == 3
+    assert asked(page(lambda request: "no nonce")) == ["1 no nonce"] * 3
 
 
 @pytest.mark.skipif(django.VERSION < (6, 0), reason="Django 6.0 brought nonces")

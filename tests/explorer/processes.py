@@ -7,13 +7,16 @@ from collections.abc import Callable, Generator
 from functools import lru_cache
 from typing import Any
 
-from cachefence_web.core import plans
-from cachefence_web.core.effects import Effect, Expire, Fence, Lift, Outcome, Plan
+from msgspec.structs import replace
+
+from cachefence_web.core import plans, writing
+from cachefence_web.core.effects import Effect, Expire, Fence, Lift, Outcome, Plan, TakeInstant
 from cachefence_web.core.flight import (
     Ask,
     Compute,
     Computed,
     Failed,
+    Fitness,
     Lead,
     PassBy,
     Raised,
@@ -21,8 +24,9 @@ from cachefence_web.core.flight import (
     Served,
 )
 from cachefence_web.core.policy import Policy
+from cachefence_web.core.tags import Lease
 from cachefence_web.errors import StoreUnavailable
-from tests.explorer.world import Versions
+from tests.explorer.world import Versions, Violation
 
 FENCE_LIFE = 30.0
 """Seconds; longer than a back-off, shorter than any value's life here."""
@@ -139,7 +143,7 @@ def caller(ask: Ask) -> Callable[[], Running]:
 
 def getter(ask: Ask) -> Callable[[], Running]:
     """Somebody who takes a value if there is one."""
-    return lambda: driven(plans.get(ask.key, ask.policy))
+    return lambda: driven(plans.get(ask))
 
 
 def responder(ask: Ask, *, patient: bool = True) -> Callable[[], Running]:
@@ -160,6 +164,48 @@ def responder(ask: Ask, *, patient: bool = True) -> Callable[[], Running]:
                         result.value, result.tags, plans.Status.UNSTORED)
                 case Served() | Failed():
                     return begun
+
+    return respond
+
+
+def refuser(ask: Ask) -> Callable[[], Running]:
+    """Somebody who makes a request, and has no use for what there is when it begins."""
+
+    def respond() -> Running:
+        refused: list[Lease | None] = []
+        answer = yield from responder(_refusing(ask, refused))()
+        if isinstance(answer, Served) and answer.lease is not None and answer.lease in refused:
+            raise Violation(f"refused: {answer.value} was handed to one who had refused it")
+        return answer
+
+    return respond
+
+
+def _refusing(ask: Ask, refused: list[Lease | None]) -> Ask:
+    def fitness(found: Served) -> Fitness:
+        refused.append(found.lease)
+        return Fitness.UNFIT
+
+    return replace(ask, fitness=fitness)
+
+
+def passer(ask: Ask, *, late: bool = False) -> Callable[[], Running]:
+    """Somebody who leads in order to say that the answer cannot be shared, and else stores what it made alone.
+
+    late: dated when it is stored, instead of before it was made.
+    """
+
+    def respond() -> Running:
+        begun = yield from plans.begin(ask)
+        match begun:
+            case Lead():
+                yield from plans.abort(begun, unshareable=True)
+                return None
+            case PassBy(since=since):
+                result = yield from computing(ask, None)
+                yield from writing.put(ask.key, result, ask.policy, None if late else since)
+                return Served(result.value, result.tags, plans.Status.UNSTORED)
+        return begun
 
     return respond
 
@@ -226,7 +272,7 @@ def waverer(name: str, *rows: str) -> Callable[[], Running]:
 
 def counter(key: str, policy: Policy) -> Callable[[], Running]:
     """Somebody who adds one to a number."""
-    return lambda: plans.increment(key, 1, policy, create=True)
+    return lambda: writing.increment(key, 1, policy, create=True)
 
 
 def setter(key: str, policy: Policy, row: str, *, times: int = 1, since: bool = False) -> Callable[[], Running]:
@@ -238,12 +284,12 @@ def setter(key: str, policy: Policy, row: str, *, times: int = 1, since: bool = 
     def write() -> Running:
         for _ in range(times):
             yield Commit((row,))
-            lease = (yield from plans.TakeInstant()) if since else None
+            lease = (yield from TakeInstant()) if since else None
             version = yield Row(row)
             value = ((row, version),)
             done = Computed(value, repr(value).encode(), (row,))
             try:
-                yield from plans.put(key, done, policy, lease)
+                yield from writing.put(key, done, policy, lease)
             except StoreUnavailable:
                 continue
             yield Said(row, version)

@@ -8,14 +8,14 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from cachefence_web.core import flight, plans, tags
+from cachefence_web.core import flight, plans, tags, writing
 from cachefence_web.core.effects import Clear, Filed, Fill, Invalidate, Outcome
 from cachefence_web.core.flight import Again, Recording, Served, Status
 from cachefence_web.errors import StoreUnavailable
 from cachefence_web.runtime.flights import Flight
 from cachefence_web.stores import dates, ledger
 from tests.explorer import driver, mishaps
-from tests.explorer.processes import transaction
+from tests.explorer.processes import passer, transaction
 from tests.explorer.scenarios import Actor, Scenario, ask, reader
 from tests.explorer.scopes import COLD, PAIR, SCOPES, STRICT, TOGETHER, WRITER, fixed
 
@@ -59,7 +59,7 @@ def _trusting_inherit(self: Recording, landing: Any) -> None:
 
 
 def _counting_late(asked: Any, granted: Any, done: Any) -> Any:
-    entry, life = plans.entry_of(asked.policy, done, granted.lease, granted.now)
+    entry, life = writing.entry_of(asked.policy, done, granted.lease, granted.now)
     served = Served(done.value, done.tags, Status.UNSTORED, granted.covers)
     try:
         filed = yield from Fill(asked.key, granted.token, entry, life)
@@ -138,9 +138,19 @@ REMOVALS: dict[str, Removal] = {
         Recording, "inherit", _trusting_inherit, SCOPES["a stale value used in another"]),
 }
 
+REMOVALS |= {
+    "what was refused is not found again": Removal(
+        plans, "unless_refused", lambda found, _: found, SCOPES["requests that refuse what there is"], "refused"),
+    "what was refused is not landed": Removal(
+        plans, "is_refused", always(False), SCOPES["a request that refuses what others take"], "refused"),
+}
+
 BY_SCOPE: dict[str, Scenario] = {
     "a fence goes out before the commit": Scenario({**ONE, "w": UNFENCED}, COLD, {"crash": 1, "hours": 1}),
     "a strict read needs the fence": Scenario({"r1": reader("p1", ask(policy=STRICT)), "w": UNFENCED}, COLD),
+    "what is made alone is dated before": Scenario(
+        {"r1": Actor("p1", passer(ask(), late=True)), "r2": Actor("p1", passer(ask(), late=True)),
+         "r3": reader("p2"), "w": WRITER}),
     "a correction is said": Scenario({**ONE, "w": fixed(Invalidate(("b",)))}, COLD),
 }
 """Checks that are a step of a plan: scopes in which the step is missing."""

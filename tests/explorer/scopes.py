@@ -10,7 +10,9 @@ from tests.explorer.processes import (
     caller,
     correction,
     counter,
+    passer,
     quitter,
+    refuser,
     responder,
     setter,
     transaction,
@@ -143,6 +145,25 @@ SCOPES: dict[str, Scenario] = {
     "requests, stale": Scenario(
         {"r1": Actor("p1", responder(ask(policy=STALE))), "r2": Actor("p1", responder(ask(policy=STALE))),
          "w": WRITER}, (caller(ask(policy=STALE)),), {"hours": 1}),
+    "requests, strict": Scenario(
+        {"r1": Actor("p1", responder(ask(policy=STRICT)), strict=True),
+         "r2": Actor("p2", responder(ask(policy=STRICT)), strict=True), "w": WRITER}, COLD),
+    "requests that refuse what there is": Scenario(
+        {"r1": Actor("p1", refuser(ask())), "r2": Actor("p2", refuser(ask())), "w": WRITER}, COLD,
+        {"failing": 1, "expiry": 1}),
+    "requests that refuse what there is, of one process": Scenario(
+        {"r1": Actor("p1", refuser(ask())), "r2": Actor("p1", refuser(ask())), "w": WRITER}, COLD,
+        {"impatience": 1, "expiry": 1}),
+    "a request that refuses what others take": Scenario(
+        {"r1": reader("p1"), "r2": Actor("p1", refuser(ask())), "r3": reader("p2"), "w": WRITER}),
+    "a request that refuses what is old": Scenario(
+        {"r1": Actor("p1", refuser(ask(policy=STALE))), "r2": Actor("p1", responder(ask(policy=STALE))),
+         "w": WRITER}, (caller(ask(policy=STALE)),), {"hours": 1}),
+    "a request that refuses what is last good": Scenario(
+        {"r1": Actor("p1", refuser(ask(policy=LAST_GOOD))), "r2": reader("p1", ask(policy=LAST_GOOD)), "w": WRITER},
+        (caller(ask(policy=LAST_GOOD)),), {"hours": 1, "failing": 1}),
+    "passed by, and stored all the same": Scenario(
+        {"r1": Actor("p1", passer(ask())), "r2": Actor("p1", passer(ask())), "r3": reader("p2"), "w": WRITER}),
     "counting": Scenario({name: Actor(name, counter("k", PLAIN)) for name in ("c1", "c2", "c3")}),
     "two writers": Scenario({"r1": reader("p1"), "w": WRITER, "v": Actor("v", transaction("v", "a"))}, COLD,
                             {"crash": 1, "hours": 2}),

@@ -126,14 +126,14 @@ def _draws(face: Face, chance: float) -> None:
 
 async def _costly(face: Face, key: str, cost: float) -> None:
     """Store a value that says of itself that its compute took so many seconds."""
-    from cachefence_web.core import plans
+    from cachefence_web.core import writing
     from cachefence_web.core.flight import Computed
     from cachefence_web.core.policy import Policy
 
     payload, kind = face.fence._terms.engine.encode("slow")
     done = Computed("slow", payload, (), elapsed=cost, kind=kind)
     since = face.fence.instant()
-    face.fence._driver.run(plans.put(key, done, Policy(ttl=10), since))
+    face.fence._driver.run(writing.put(key, done, Policy(ttl=10), since))
 
 
 async def test_soft_timeout_waits_a_moment_for_the_fresh_value(place: Place, face: Face) -> None:

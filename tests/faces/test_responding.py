@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from cachefence_web import AsyncCacheFence, CacheFence, Policy
-from cachefence_web.http import Outcome, Request, Response
+from cachefence_web.http import Headers, Outcome, Request, Response
 from cachefence_web.responding import Rule, arespond, respond
 
 REQUEST = Request("GET", "http", "shop.example", b"/books", b"", ())
@@ -19,15 +19,29 @@ RULE = Rule(policy=Policy(ttl=60, stale_if_error=60), tags=("book",))
 class Visit:
     """One visitor's request; `view` makes the answer, and says by `touched` whether it looked at the visitor."""
 
-    request = REQUEST
     answers: tuple[type[BaseException], ...] = ()
+    revalidates = True
 
-    def __init__(self, view: Callable[[], Any], *, touched: bool = False) -> None:
+    def __init__(self, view: Callable[[], Any], *, touched: bool = False, request: Request = REQUEST) -> None:
         self.view = view
         self.touched = touched
+        self.request = request
+        self.conditions: Headers = ()
+        self.behind: list[Callable[[], Any]] = []
 
-    def call(self, leading: object) -> Any:
+    def call(self, leading: object, conditions: Headers = ()) -> Any:
+        self.conditions = conditions
         return self.view()
+
+    def again(self, leading: object, headers: Headers) -> Any:
+        return self.view()
+
+    def after(self, answer: Response, run: Callable[[], Any]) -> Response:
+        self.behind.append(run)
+        return answer
+
+    def head(self, answer: Response) -> Response:
+        return answer
 
     def describe(self, answer: Response) -> Response:
         return answer
@@ -87,7 +101,7 @@ async def test_p6_without_a_store_concurrent_visitors_share_one_view() -> None:
     asked, all_there = asyncio.Event(), asyncio.Event()
 
     class AsyncVisit(Visit):
-        async def call(self, leading: object) -> Any:
+        async def call(self, leading: object, conditions: Headers = ()) -> Any:
             calls.append(1)
             asked.set()
             await all_there.wait()

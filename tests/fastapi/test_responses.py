@@ -375,6 +375,16 @@ async def test_statuses_are_kept_and_only_a_200_is_stored(app: FastAPI, ran: Sho
         assert ran.ran[path[1:]] == 2
 
 
+async def test_p11_a_request_without_a_required_header_is_a_422_on_a_hit_too(app: FastAPI, ran: Shop) -> None:
+    @app.get("/books", dependencies=[caching(unkeyed=["X-Client"])])
+    async def books(x_client: Annotated[str, Header()]) -> int:
+        return ran("endpoint")
+
+    client = [("X-Client", "a")]
+    statuses = [(await ask(app, headers=headers)).status for headers in ([], client, [], client)]
+    assert (statuses, ran.ran) == ([422, 200, 422, 200], {"endpoint": 1})
+
+
 async def test_p8_one_failure_is_everybody_s(app: FastAPI, ran: Shop) -> None:
     @app.get("/books", dependencies=[caching()])
     async def books() -> None:
@@ -518,12 +528,12 @@ async def test_head_304_and_a_reading_of_the_request_work(app: FastAPI, ran: Sho
     assert (again.status, again.body, ran.ran["endpoint"]) == (304, b"", 2)
 
 
-async def test_post_on_the_same_path_runs_each_time(app: FastAPI, ran: Shop) -> None:
+async def test_post_on_the_same_path_runs_each_time_and_invalidates(app: FastAPI, ran: Shop) -> None:
     @app.api_route("/books", methods=["GET", "POST"], dependencies=[caching()])
     async def books() -> int:
         return ran("endpoint")
 
-    assert [(await ask(app, method=method)).body for method in ("GET", "POST", "GET")] == [b"1", b"2", b"1"]
+    assert [(await ask(app, method=method)).body for method in ("GET", "POST", "GET")] == [b"1", b"2", b"3"]
 
 
 async def test_keys_tell_queries_and_raw_paths_apart(app: FastAPI, ran: Shop) -> None:
@@ -536,7 +546,7 @@ async def test_keys_tell_queries_and_raw_paths_apart(app: FastAPI, ran: Shop) ->
     assert ran.ran["endpoint"] == 4
 
 
-async def test_inside_the_middleware_only_its_tags_count(app: FastAPI, fence: AsyncCacheFence, ran: Shop) -> None:
+async def test_inside_the_middleware_its_tags_count(app: FastAPI, fence: AsyncCacheFence, ran: Shop) -> None:
     app.add_middleware(CacheMiddleware, cache=fence, rules=[Rule("/books", ttl=60)])
     app.get("/books", dependencies=[caching(tags=["book"])])(lambda: ran("endpoint"))
     assert [answer.body for answer in await twice(app)] == [b"1", b"1"]

@@ -158,7 +158,7 @@ async def test_a_response_that_the_endpoint_keeps_is_not_changed(fence: AsyncCac
     assert kept.raw_headers == before
 
 
-async def test_inside_the_middleware_it_only_adds_its_tags(fence: AsyncCacheFence) -> None:
+async def test_inside_the_middleware_its_tags_count(fence: AsyncCacheFence) -> None:
     counted = Counted()
     inner = endpoint_of("async", counted, cache=fence, tags=["book"])
     app = site(inner, middleware=[Middleware(CacheMiddleware, cache=fence, rules=[Rule("/books", ttl=60)])])

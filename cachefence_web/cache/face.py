@@ -1,0 +1,185 @@
+"""What the faces of both colours check and decide alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Self, TypeVar
+
+from cachefence_web.asking import Counters, OnOutage, Terms, terms_for
+from cachefence_web.core import writing
+from cachefence_web.core.effects import (
+    Filed,
+    Plan,
+)
+from cachefence_web.core.entry import Kind
+from cachefence_web.core.flight import Again, Ask, Computed, Failed, Served
+from cachefence_web.core.keys import check_key
+from cachefence_web.core.policy import Policy
+from cachefence_web.core.tags import Lease, check_tags
+from cachefence_web.errors import ConfigurationError, StoreUnavailable
+from cachefence_web.runtime.engine import log
+from cachefence_web.runtime.recording import inherit
+from cachefence_web.serializers import Serializer
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+
+class Face:
+    """What both colours check and decide alike."""
+
+    def __init__(
+        self,
+        url: Any = "memory://",
+        *,
+        namespace: str = "cachefence",
+        policy: Policy | None = None,
+        policies: Mapping[str, Policy] | None = None,
+        serializer: str | Serializer = "msgpack",
+        secret: str | bytes | None = None,
+        timeout: float = 1.0,
+        on_outage: OnOutage = "raise",
+        fence_life: float = 10.0,
+    ) -> None:
+        """A cache. Nothing is connected before it is first used.
+
+        url: redis://host:6379/0, rediss://, unix:///path, memory:// (a store within the process; memory://name is
+            shared by name), or a redis-py client, whose connection settings are then used.
+        namespace: what sets this cache's keys apart from others on the same server.
+        policy: what applies where a call says nothing; policies: the same by name, for `policy="name"`.
+        serializer: "msgpack", "json", "pickle" (needs `secret`), or a Serializer.
+        timeout: seconds, the deadline of each store operation, connecting included.
+        on_outage: what a write or an invalidation does when the store cannot be reached: "raise" StoreUnavailable
+            or "log" it. Reads compute instead, always.
+        fence_life: seconds after which a writer under `fencing` that has not come back counts as dead.
+
+        Raises:
+            ConfigurationError: for any argument that cannot work.
+        """
+        self._adopt(terms_for(
+            url, namespace=namespace, policy=policy, policies=policies, serializer=serializer, secret=secret,
+            timeout=timeout, on_outage=on_outage, fence_life=fence_life))
+
+    @classmethod
+    def _of(cls, terms: Terms) -> Self:
+        face = cls.__new__(cls)
+        face._adopt(terms)
+        return face
+
+    def _adopt(self, terms: Terms) -> None:
+        self._terms = terms
+
+    @property
+    def namespace(self) -> str:
+        """What sets this cache's keys apart."""
+        return self._terms.namespace
+
+    @property
+    def policy(self) -> Policy:
+        """What applies where a call says nothing."""
+        return self._terms.policy
+
+    def stats(self) -> Counters:
+        """How this process's callers were answered so far."""
+        return replace(self._terms.engine.counters)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._terms.namespace!r} on {self._terms.store.identity}>"
+
+    def _put(
+        self, key: str, value: Any, tags: Iterable[str], policy: str | Policy | None, since: Lease | None,
+        options: Mapping[str, Any], *, raw: bool = False,
+    ) -> Plan[Filed]:
+        if since is not None and not isinstance(since, Lease):
+            raise ConfigurationError(f"since is what instant() has given, not {since!r:.60}")
+        payload, kind, ask = self._payload(key, value, tags, policy, options, raw=raw)
+        return writing.put(ask.key, Computed(value, payload, ask.tags, kind=kind), ask.policy, since)
+
+    def _add(
+        self, key: str, value: Any, tags: Iterable[str], policy: str | Policy | None, options: Mapping[str, Any]
+    ) -> Plan[bool]:
+        payload, kind, ask = self._payload(key, value, tags, policy, options)
+        return writing.add(ask.key, Computed(value, payload, ask.tags, kind=kind), ask.policy)
+
+    def _payload(
+        self, key: str, value: Any, tags: Iterable[str], policy: str | Policy | None, options: Mapping[str, Any], *,
+        raw: bool = False,
+    ) -> tuple[bytes, Kind, Ask]:
+        ask = self._terms.ask(key, None, tags, policy, options)
+        if raw and not isinstance(value, bytes):
+            raise ConfigurationError(f"raw=True stores bytes as they are, not {value!r:.60}")
+        payload, kind = (value, Kind.RAW) if raw else self._terms.engine.encode(value)
+        return payload, kind, ask
+
+    def _asks(
+        self, keys: Iterable[str], tags: Iterable[str], policy: str | Policy | None, options: Mapping[str, Any],
+        load_many: Callable[[list[str]], Any],
+    ) -> list[Ask]:
+        if not callable(load_many):
+            raise ConfigurationError(
+                f"get_or_set_many takes the function that loads the values, not {load_many!r:.60}: lambda keys: ...")
+        shared = check_tags(tags)
+        return [self._terms.ask(key, _one_of(load_many, key), shared, policy, options)
+                for key in dict.fromkeys(names_of(keys))]
+
+    def _collect(self, asks: list[Ask], landings: list[Served | Failed | Again]) -> dict[str, Any]:
+        values = {}
+        for ask, landing in zip(asks, landings, strict=True):
+            left_out = isinstance(landing, Again) and isinstance(landing.because, _Omitted | None)
+            if not left_out:
+                values[ask.key] = self._terms.settle(landing)
+        return values
+
+    def _hit(self, served: Served | None, default: T) -> Any | T:
+        if served is None:
+            return default
+        inherit(served)
+        self._terms.engine.counters.count(served)
+        return served.value
+
+    def _hits(self, keys: list[str], found: list[Served | None]) -> dict[str, Any]:
+        return {key: self._hit(served, None) for key, served in zip(keys, found, strict=True) if served is not None}
+
+    def _outage(self, what: str, error: StoreUnavailable) -> None:
+        if self._terms.on_outage == "raise":
+            raise error
+        log.error("%s did not reach the store of %r: %s", what, self._terms.namespace, error)
+
+    def _tags(self, tags: tuple[str, ...]) -> tuple[str, ...]:
+        if not tags:
+            raise ConfigurationError("name at least one tag, such as 'book:42'; invalidate_all() drops everything")
+        return check_tags(tags)
+
+
+class _Omitted(BaseException):
+    """A batch function was asked for one key and left it out: no failure, and nobody else's answer."""
+
+
+def names_of(keys: Iterable[str]) -> list[str]:
+    if isinstance(keys, str):
+        raise ConfigurationError(f"keys is a list of keys, not one text: write [{keys!r}]")
+    return [check_key(key) for key in keys]
+
+
+def integer(delta: object) -> int:
+    if isinstance(delta, bool) or not isinstance(delta, int) or not -(2**63) <= delta < 2**63:
+        raise ConfigurationError(f"incr() adds an integer of 64 bits, not {delta!r}")
+    return delta
+
+
+def _one_of(load_many: Callable[[list[str]], Any], key: str) -> Callable[[], Any]:
+    """The batch function as the compute of one key, of whichever colour it is."""
+
+    def pick(values: Any) -> Any:
+        if key not in values:
+            raise _Omitted(key)
+        return values[key]
+
+    if asyncio.iscoroutinefunction(load_many):
+        async def load_async() -> Any:
+            return pick(await load_many([key]))
+
+        return load_async
+    return lambda: pick(load_many([key]))

@@ -1,0 +1,261 @@
+"""The face for threads."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+
+from cachefence_web.asking import Terms
+from cachefence_web.cache.face import Face, integer, names_of
+from cachefence_web.core import plans, writing
+from cachefence_web.core.effects import (
+    Clear,
+    Delete,
+    Expire,
+    Fence,
+    Filed,
+    Invalidate,
+    Lift,
+    Outcome,
+    Plan,
+    TakeInstant,
+)
+from cachefence_web.core.flight import Again, Ask, Failed, Fitness, Lead, PassBy, Served
+from cachefence_web.core.keys import check_key
+from cachefence_web.core.policy import Policy, PolicyOptions
+from cachefence_web.core.tags import Lease, check_tags
+from cachefence_web.errors import StoreUnavailable
+from cachefence_web.runtime.leading import Leading
+from cachefence_web.runtime.sync import Driver
+
+if TYPE_CHECKING:
+    from cachefence_web.cache.loops import AsyncCacheFence
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+
+class CacheFence(Face):
+    """A cache for threads. Its methods raise ConfigurationError for bad arguments before doing anything."""
+
+    def _adopt(self, terms: Terms) -> None:
+        super()._adopt(terms)
+        self._driver = Driver(terms.engine, terms.store)
+        self._aio: AsyncCacheFence | None = None
+
+    @property
+    def aio(self) -> AsyncCacheFence:
+        """The same cache for event loops: one store, one set of flights."""
+        if self._aio is None:
+            from cachefence_web.cache.loops import AsyncCacheFence  # each colour makes the other
+
+            self._aio = AsyncCacheFence._of(self._terms)
+        return self._aio
+
+    def get_or_set(
+        self, key: str, load: Callable[[], V], *, tags: Iterable[str] = (), policy: str | Policy | None = None,
+        **options: Unpack[PolicyOptions],
+    ) -> V:
+        """The value under the key; `load` makes it if there is none, once however many ask.
+
+        Raises:
+            LeaseTimeout, ComputeFailed, and whatever `load` raises.
+        """
+        landing = self._driver.run(plans.get_or_set(
+            self._terms.ask(key, self._terms.loader(load), tags, policy, options)))
+        value: V = self._terms.settle(landing)
+        return value
+
+    def get_or_set_many(
+        self, keys: Iterable[str], load_many: Callable[[list[str]], Mapping[str, V]], *, tags: Iterable[str] = (),
+        policy: str | Policy | None = None, **options: Unpack[PolicyOptions],
+    ) -> dict[str, V]:
+        """The values of many keys; one call of `load_many` makes all that are missing.
+
+        A key that its answer leaves out is left out here too, and nothing is stored for it.
+        """
+        asks = self._asks(keys, tags, policy, options, load_many)
+        return self._collect(asks, self._driver.run(plans.get_or_set_many(asks, load_many)))
+
+    @overload
+    def get(self, key: str) -> Any: ...
+    @overload
+    def get(self, key: str, default: T) -> Any | T: ...
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value if there is one that is fresh and true; computes nothing, and finds nothing during an outage."""
+        try:
+            return self._hit(self._driver.run(plans.get(Ask(check_key(key), self._terms.policy))), default)
+        except StoreUnavailable:
+            return default
+
+    def peek(
+        self, key: str, *, policy: str | Policy | None = None, fitness: Callable[[Served], Fitness] | None = None,
+        **options: Unpack[PolicyOptions],
+    ) -> Served | None:
+        """Like `get`, with what is known of the value: its age, its tags, the time that it stays fresh.
+
+        fitness: judges what was found, fresh, stale or last good, as in `begin`: what SUFFICES is returned too.
+        """
+        ask = self._terms.ask(key, None, (), policy, options, fitness)
+        try:
+            found = self._driver.run(plans.get(ask))
+        except StoreUnavailable:
+            return None
+        self._hit(found, None)
+        return found
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        """The values there are, in one round trip."""
+        names = names_of(keys)
+        try:
+            found = self._driver.run(plans.lockstep([plans.get(Ask(name, self._terms.policy)) for name in names]))
+        except StoreUnavailable:
+            return {}
+        return self._hits(names, found)
+
+    def set(
+        self, key: str, value: object, *, tags: Iterable[str] = (), policy: str | Policy | None = None,
+        since: Lease | None = None, raw: bool = False, **options: Unpack[PolicyOptions],
+    ) -> bool:
+        """Store a value, dated now or at `since` (an earlier `instant()`); False if it was outdated by then.
+
+        raw: the value is bytes to be stored as they are, as `finish(raw=True)` stores them.
+
+        Raises:
+            SerializationError: if it would not come back as it is.
+            StoreUnavailable: unless on_outage="log".
+        """
+        plan = self._put(key, value, tags, policy, since, options, raw=raw)
+        return self._write("set", plan, Filed.LATE) is Filed.ADMITTED
+
+    def set_many(
+        self, values: Mapping[str, object], *, tags: Iterable[str] = (), policy: str | Policy | None = None,
+        **options: Unpack[PolicyOptions],
+    ) -> None:
+        """Store many values, two round trips in all."""
+        shared = check_tags(tags)
+        puts = [self._put(key, value, shared, policy, None, options) for key, value in values.items()]
+        self._write("set_many", plans.lockstep(puts), None)
+
+    def add(
+        self, key: str, value: object, *, tags: Iterable[str] = (), policy: str | Policy | None = None,
+        **options: Unpack[PolicyOptions],
+    ) -> bool:
+        """Store a value unless there is one already; whether it was stored."""
+        return self._write("add", self._add(key, value, tags, policy, options), False)
+
+    def delete(self, key: str) -> bool:
+        """Remove the key, and refuse whatever is being computed for it now; whether there was one."""
+        return self._write("delete", writing.just(Delete(check_key(key))), False)
+
+    def delete_many(self, keys: Iterable[str]) -> int:
+        """Remove keys; how many there were."""
+        removals = [writing.just(Delete(key)) for key in names_of(keys)]
+        return sum(self._write("delete_many", plans.lockstep(removals), []))
+
+    def touch(self, key: str, *, policy: str | Policy | None = None, **options: Unpack[PolicyOptions]) -> bool:
+        """Begin the value's life again, with the policy's `ttl`; False if there is none."""
+        ask = self._terms.ask(key, None, (), policy, options)
+        return self._write("touch", writing.touch(ask.key, ask.policy), False)
+
+    def incr(
+        self, key: str, delta: int = 1, *, create: bool = True, policy: str | Policy | None = None,
+        **options: Unpack[PolicyOptions],
+    ) -> int | None:
+        """Add to an integer, atomically; a missing one begins at `delta`, or stays missing (None) with create=False.
+
+        Raises:
+            TypeError: if the value is no integer.
+            OverflowError: if the sum does not fit 64 bits.
+        """
+        ask = self._terms.ask(key, None, (), policy, options)
+        return self._write("incr", writing.increment(ask.key, integer(delta), ask.policy, create=create), None)
+
+    def instant(self) -> Lease:
+        """A date for a value that is about to be read elsewhere, for `set(..., since=...)`."""
+        return self._driver.run(writing.just(TakeInstant()))
+
+    def invalidate_tags(self, *tags: str) -> None:
+        """Forbid everything that carries one of the tags; costs the same for one entry as for a million."""
+        self._write("invalidate_tags", writing.just(Invalidate(self._tags(tags))), None)
+
+    def expire_tags(self, *tags: str) -> None:
+        """Make everything that carries one of the tags stale: `stale_for` may serve it while one refresh runs."""
+        self._write("expire_tags", writing.just(Expire(self._tags(tags))), None)
+
+    def invalidate_all(self) -> None:
+        """Forbid everything in the namespace, at once."""
+        self._write("invalidate_all", writing.just(Clear()), None)
+
+    def invalidate_pattern(self, pattern: str, *, progress: Callable[[int], None] | None = None) -> int:
+        """Delete the keys that match a glob pattern; walks the whole namespace, so prefer tags. How many there were."""
+        removed = 0
+        check_key(pattern)
+        try:
+            for keys in self._terms.store.scan(pattern):
+                removed += self.delete_many(keys)
+                if progress is not None:
+                    progress(removed)
+        except StoreUnavailable as error:
+            self._outage("invalidate_pattern", error)
+        return removed
+
+    @contextmanager
+    def fencing(self, *tags: str) -> Iterator[None]:
+        """Around a write that no ORM hook sees: nothing stale is served after it, even if this process dies in it."""
+        named, token = self._tags(tags), uuid.uuid4().hex
+        self._write("fencing", writing.just(Fence(named, token, self._terms.fence_life)), None)
+        outcome = Outcome.UNKNOWN
+        try:
+            yield
+            outcome = Outcome.COMMITTED
+        finally:
+            self._write("lifting a fence", writing.just(Lift(named, token, outcome)), None)
+
+    def begin(
+        self, key: str, *, tags: Iterable[str] = (), policy: str | Policy | None = None,
+        fitness: Callable[[Served], Fitness] | None = None, **options: Unpack[PolicyOptions],
+    ) -> Served | Lead | PassBy:
+        """For a compute that is no function: a value, the right to compute it (see `leading`), or the word to pass by.
+
+        fitness: judges the value that is found, fresh, stale or last good, where the policy alone cannot. It is called
+            in the midst of deciding, perhaps again, so it must be pure: no waiting, no cache, no side effect. What is
+            stored after this call, and what a flight brings that it joins, needs no judging.
+
+        Raises:
+            What another's compute of it, which this caller waited for, has raised.
+        """
+        begun = self._driver.run(plans.begin(self._terms.ask(key, None, tags, policy, options, fitness)))
+        match begun:
+            case Served():
+                self._terms.settle(begun)
+            case Failed():
+                self._terms.settle(begun)
+        assert not isinstance(begun, Failed | Again)
+        return begun
+
+    def leading(self, lead: Lead, *, since: Lease | None = None) -> Leading:
+        """The block in which what was begun is computed: call `finish(value)` or `pass_by()` in it.
+
+        since: an `instant()` taken before anything was read for the value, if that was before `begin`.
+        """
+        return Leading(self._driver, lead, since)
+
+    def close(self) -> None:
+        """Let go of connections and threads; a later call opens them again."""
+        self._driver.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write(self, what: str, plan: Plan[V], otherwise: V) -> V:
+        try:
+            return self._driver.run(plan)
+        except StoreUnavailable as error:
+            self._outage(what, error)
+            return otherwise

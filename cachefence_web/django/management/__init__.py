@@ -1,0 +1,1 @@
+"""The command that the package adds to manage.py."""

@@ -1,0 +1,200 @@
+"""`manage.py cachefence`: each action prints for people, or JSON; what goes wrong is one line, and status 1.
+
+It uses no ORM and nothing that minds a running event loop, so it may be called from asynchronous code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from collections.abc import Iterable
+from typing import Any, TextIO, cast
+
+from django.core.cache import caches
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.module_loading import import_string
+
+from cachefence_web.django.administration import (
+    Finding,
+    Inspected,
+    Stats,
+    as_data,
+    doctor,
+    inspect,
+    reach,
+    stats,
+)
+from cachefence_web.django.backend import RedisCache
+from cachefence_web.django.progressing import progressing
+from cachefence_web.errors import CacheFenceError
+
+_MARKS = {"ok": "SUCCESS", "warning": "WARNING", "error": "ERROR"}
+
+
+class Command(BaseCommand):
+    """The command."""
+
+    help = "Look into the cache, invalidate tags, and find out what is wrong with it."
+    requires_system_checks: list[str] = []  # noqa: RUF012 (as Django has it; a doctor must not need a healthy patient)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """One parser for each action; all of them know --cache and --json."""
+        common = CommandParser(add_help=False)
+        common.add_argument("--cache", metavar="ALIAS", help="an alias of CACHES; 'default' if it is not given")
+        common.add_argument("--json", action="store_true", help="print JSON")
+        actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+        def action(name: str, text: str) -> argparse.ArgumentParser:
+            made: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text, parents=[common])
+            return made
+
+        action("stats", "Count what is stored; walks the whole namespace.")
+        keys = action("keys", "List the keys that match a glob; walks the whole namespace.")
+        keys.add_argument("pattern", nargs="?", default="*")
+        keys.add_argument("--limit", type=_positive, help="stop after so many")
+        one = action("inspect", "Tell what stands under a key, and why it is served or not.")
+        one.add_argument("key")
+        for each in (keys, one):
+            each.add_argument("--key-version", type=int, help="the version of the key; VERSION if it is not given")
+        action("invalidate", "Forbid everything that carries one of the tags.").add_argument("tags", nargs="+")
+        action("clear", "Forget all that the alias has stored, at once.")
+        action("doctor", "Run the system checks and try the cache; of all aliases, if none is given.")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Do it.
+
+        Raises:
+            CommandError: for whatever cannot be done.
+        """
+        try:
+            if options["action"] == "doctor":
+                self._doctor(options)
+                return
+            backend = _backend(options["cache"] or "default")
+            if not backend._entry.raw.exists:
+                self.stderr.write("memory:// is each process's own: this is about the one of this command.")
+            reach(backend)
+            getattr(self, f"_{options['action']}")(backend, options)
+        except CacheFenceError as refused:
+            raise CommandError(str(refused)) from refused
+
+    def _stats(self, backend: RedisCache, options: dict[str, Any]) -> None:
+        with self._progress("entries", options) as tell:
+            found = stats(backend, tell)
+        self._print(as_data(found), _lines_of_stats(found), options)
+
+    def _keys(self, backend: RedisCache, options: dict[str, Any]) -> None:
+        seen: dict[str, None] = {}
+        with self._progress("keys", options) as tell:
+            walk = backend.iter_keys(options["pattern"], version=options["key_version"])
+            new = (key for key in walk if key not in seen)
+            for key in itertools.islice(new, options["limit"]):
+                seen[key] = None
+                tell(len(seen))
+        self._print(list(seen), list(seen), options)
+
+    def _inspect(self, backend: RedisCache, options: dict[str, Any]) -> None:
+        found = inspect(backend, options["key"], options["key_version"])
+        self._print(as_data(found), _lines_of_inspected(found), options)
+        if found.state == "missing":
+            raise CommandError(f"there is nothing under {found.key!r}, which is called {found.name!r} in the store")
+
+    def _invalidate(self, backend: RedisCache, options: dict[str, Any]) -> None:
+        tags = options["tags"]
+        backend.invalidate_tags(*tags)
+        self._print({"invalidated": tags}, [f"Invalidated {', '.join(tags)}."], options)
+
+    def _clear(self, backend: RedisCache, options: dict[str, Any]) -> None:
+        backend.clear()
+        namespace = backend.fence.namespace
+        self._print({"cleared": namespace}, [f"Cleared the namespace {namespace}."], options)
+
+    def _doctor(self, options: dict[str, Any]) -> None:
+        found: list[Finding] = []
+        backends: dict[str, RedisCache] = {}
+        for alias in [options["cache"]] if options["cache"] else _ours():
+            try:
+                backends[alias] = _backend(alias)
+            except CommandError as refused:
+                found.append(Finding(alias, "error", str(refused), f'Correct CACHES["{alias}"].'))
+        found += doctor(backends)
+        if not backends and not found:
+            found.append(Finding("CACHES", "error", "no alias has this backend",
+                                 'Give one "BACKEND": "cachefence_web.django.RedisCache".'))
+        lines = [self._line_of_finding(each) for each in found]
+        self._print([as_data(each) for each in found], lines, options)
+        errors = sum(each.level == "error" for each in found)
+        if errors:
+            raise CommandError(f"{errors} of {len(found)} findings are errors")
+
+    def _line_of_finding(self, found: Finding) -> str:
+        mark = getattr(self.style, _MARKS[found.level])(found.level)
+        return f"{mark} {found.what}: {found.text}" + (f"\n    {found.hint}" if found.hint else "")
+
+    def _progress(self, what: str, options: dict[str, Any]) -> Any:
+        return progressing(what, cast("TextIO", self.stderr._out), silent=options["json"] or options["verbosity"] == 0)
+
+    def _print(self, data: Any, lines: Iterable[str], options: dict[str, Any]) -> None:
+        if options["json"]:
+            self.stdout.write(json.dumps(data, indent=2, ensure_ascii=False))
+            return
+        for line in lines:
+            self.stdout.write(line)
+
+
+def _lines_of_stats(found: Stats) -> list[str]:
+    lines = [
+        f"namespace  {found.namespace}", f"store      {found.store}",
+        f"entries    {found.entries:,}, of which {found.pages:,} are pages and {found.endless:,} have no end",
+        f"bytes      {found.payload_bytes:,}",
+    ]
+    lines += [f"{state:<10} {count:,}" for state, count in sorted(found.states.items())]
+    lines += [f"tag        {tag}  on {count:,}" for tag, count in found.tags.items()]
+    return lines + [f"{name:<16} {value}" for name, value in found.server.items()]
+
+
+def _lines_of_inspected(found: Inspected) -> list[str]:
+    if found.state == "missing":
+        return []
+    left = "until it is invalidated" if found.fresh_for is None else f"for {found.fresh_for:.1f} s"
+    return [
+        f"key      {found.key}", f"name     {found.name}", f"state    {found.state}",
+        f"fresh    {left}, then stale for {found.stale_for:.1f} s",
+        f"value    {found.value}",
+        f"bytes    {found.payload_bytes:,} ({found.kind}), computed in {found.compute:.3f} s",
+        *[f"tag      {tag}  {verdict}" for tag, verdict in found.tags.items()],
+    ]
+
+
+def _backend(alias: str) -> RedisCache:
+    if alias not in caches.settings:
+        raise CommandError(f"{alias!r} is no alias of CACHES; there are {', '.join(map(repr, caches.settings))}")
+    try:
+        backend = caches[alias]
+    except Exception as refused:  # whatever it is that Django cannot make it for
+        raise CommandError(str(refused)) from refused
+    if not isinstance(backend, RedisCache):
+        raise CommandError(f'CACHES["{alias}"] is a {type(backend).__qualname__}, and no'
+                           " cachefence_web.django.RedisCache; name another with --cache")
+    return backend
+
+
+def _ours() -> list[str]:
+    """The aliases of this backend."""
+    found = []
+    for alias, entry in caches.settings.items():
+        try:
+            kind = import_string(entry["BACKEND"])
+        except ImportError:
+            continue
+        if isinstance(kind, type) and issubclass(kind, RedisCache):
+            found.append(alias)
+    return found
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("is at least 1")
+    return number

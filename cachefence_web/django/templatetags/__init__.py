@@ -1,0 +1,1 @@
+"""The templates of the package load their tags from here."""

@@ -1,0 +1,1 @@
+"""The public HTTP caching suite, run from outside against the middleware."""

@@ -1,0 +1,1 @@
+"""What httplint says of the exchanges of each adapter, over real servers."""
