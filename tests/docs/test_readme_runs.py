@@ -81,6 +81,22 @@ async def visit():
 asyncio.run(visit())
 """
 
+SITES = """
+{block}
+import asyncio, httpx
+async def visit():
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(site), base_url="http://site") as client:
+        for path in ("/books/7", "/today"):
+            assert "stored" in (await client.get(path)).headers["cache-status"]
+            found = await client.get(path)
+            assert "hit" in found.headers["cache-status"] and found.headers["age"] == "0"
+        assert (await client.get("/today", headers={{"Range": "bytes=0-2"}})).text == "fin"
+        await fence.invalidate_tags("book:7")
+        assert "hit" not in (await client.get("/books/7")).headers["cache-status"]
+    await fence.aclose()
+asyncio.run(visit())
+"""
+
 ANYWHERE = """
 {block}
 assert fence.get("user:42") is None, "the fenced write has made it untrue"
@@ -97,7 +113,8 @@ def blocks(section: str) -> list[str]:
 
 def run(script: str, redis: str, namespace: str) -> None:
     """Run a script as a stranger would, warnings as errors, in an interpreter of its own."""
-    isolated = script.replace(PRINTED_REDIS, redis).replace('namespace="catalog"', f'namespace="{namespace}"')
+    isolated = script.replace(PRINTED_REDIS, redis).replace('namespace="catalog"', f'namespace="{namespace}"').replace(
+        'namespace="site"', f'namespace="{namespace}"')
     done = subprocess.run(
         [sys.executable, "-W", "error::ResourceWarning", "-"], input=isolated, text=True, capture_output=True,
         timeout=60, check=False, env={**os.environ, "PYTHONPATH": str(ROOT), "DJANGO_SETTINGS_MODULE": ""})
@@ -124,6 +141,11 @@ def test_the_lines_for_flask_run(address: str, namespace: str) -> None:
 def test_the_lines_for_fastapi_run(address: str, namespace: str) -> None:
     (block,) = blocks("FastAPI")
     run(FASTAPI.format(block=block), address, namespace)
+
+
+def test_the_lines_for_whole_sites_run(address: str, namespace: str) -> None:
+    (block,) = blocks("Whole sites")
+    run(SITES.format(block=block), address, namespace)
 
 
 def test_the_lines_for_anywhere_run(address: str, namespace: str) -> None:
