@@ -41,7 +41,7 @@ def on_store(configure: Any, location: str) -> None:
 
 
 @pytest.fixture
-def request_under_way() -> Iterator[None]:
+def request_under_way(db: None) -> Iterator[None]:
     request_started.send(None, environ={})
     yield
     request_finished.send(None)

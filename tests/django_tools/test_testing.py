@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -40,7 +41,7 @@ def run(folder: Path, test: str, *words: str, settings: str = "") -> str:
 def kept(url: str) -> list[bytes]:
     """What tests have left behind on the server."""
     with redis.Redis.from_url(url) as client:
-        return list(client.scan_iter(match="*test.*"))
+        return [key for key in client.scan_iter() if re.match(rb"\W?test\.[0-9a-f]{32}\b", key)]
 
 
 ISOLATED = """
