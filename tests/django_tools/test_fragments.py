@@ -229,7 +229,9 @@ def test_p2_a_page_overtaken_by_a_write_is_not_stored_on_either_kind_of_server(
         return async_to_sync(ask)() if kind is AsyncClient else Client().get(where).content.decode()
 
     cache.set("title", "old")
-    assert [get(), get(), get()] == ["old", "new", "new"]
+    assert [get(), get()] == ["old", "new"]
+    # A request is dated by an estimate that errs on the safe side: one that comes within it of a write is not stored.
+    assert {get() for _ in range(20)} == {"new"}
     cache.set("title", "newer")
     assert get() == "new"
 
