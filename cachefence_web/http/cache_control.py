@@ -69,12 +69,6 @@ def named_fields(argument: bytes | None) -> frozenset[bytes]:
     return frozenset([name.lower() for name in names if name])
 
 
-def upstream_age(headers: Headers) -> int:
-    """The seconds that a response had already spent in other caches when it reached us."""
-    ages = lines(headers, b"age")
-    return delta_seconds(ages[0]) if ages else 0
-
-
 def _members(line: bytes) -> Iterator[bytes]:
     """The line cut at its commas, except those inside quoted strings.
 

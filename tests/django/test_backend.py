@@ -101,19 +101,19 @@ def test_a_timeout_counts_with_its_fraction(api: Colour, timeout: float, at_most
         store("key", "value", timeout=timeout)
         left = remaining("key")
         assert left is not None
-        # The reader's idea of the store's clock, and what the compute took, are some milliseconds off.
-        assert 0 < left <= at_most + 0.1
+        # Seen: 0.7 ms more than asked for; the reader's idea of the store's clock is an estimate.
+        assert 0 < left <= at_most + 0.01
         api.delete("key")
 
 
 def test_a_timeout_of_none_has_no_end_and_the_default_is_the_settings(settings: Any, entry: Any, api: Colour) -> None:
     settings.CACHES = {"default": {**entry, "TIMEOUT": 0.75}}
     api.set("key", 1)
-    assert 0 < remaining("key") <= 0.85
+    assert 0 < remaining("key") <= 0.75
     assert api.touch("key", timeout=None)
     assert remaining("key") is None
     assert api.touch("key")
-    assert 0 < remaining("key") <= 0.85
+    assert 0 < remaining("key") <= 0.75
     settings.CACHES = {"default": {**entry, "TIMEOUT": None}}
     api.set("key", 1)
     assert remaining("key") is None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cachefence_web.http.cache_control import FOREVER, delta_seconds, directives, named_fields, seconds, upstream_age
+from cachefence_web.http.cache_control import FOREVER, delta_seconds, directives, named_fields, seconds
 from tests.http.build import fields
 
 
@@ -214,8 +214,3 @@ def test_a_long_line_costs_no_more_than_its_length(piece: str) -> None:
 )
 def test_a_number_of_seconds_that_is_none_counts_as_stale(argument: bytes | None, expected: int) -> None:
     assert delta_seconds(argument) == expected
-
-
-def test_the_age_of_a_response_without_one_is_zero() -> None:
-    assert upstream_age(fields("Date: x")) == 0
-    assert upstream_age(fields("AGE: 12", "Age: 5")) == 12
