@@ -142,7 +142,7 @@ def _child(fence: CacheFence, compute: Compute) -> None:
         assert fence.get_or_set(f"{mine}:{number}", Compute(number)) == number
     assert asyncio.run(_awaited(fence.aio.get("book"))) == "value"
     assert asyncio.run(_awaited(fence.aio.get_or_set(f"{mine}:async", Compute("computed")))) == "computed"
-    assert fence.get_or_set("free", Compute("not waiting for a flight of the parent's"), wait=0.3)
+    assert fence.get_or_set(f"{mine}:free", Compute("not waiting for a flight of the parent's"), wait=0.3)
     assert not fence._terms.engine.flights.under_way(("held", False, False)), "nobody here leads it"
     assert fence.get_or_set(f"{mine}:long", partial(_first_renewal(fence).wait, 10), lease=0.15) is True
     names = {thread.name for thread in threading.enumerate()}
