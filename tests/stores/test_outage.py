@@ -14,6 +14,7 @@ import redis
 
 from cachefence_web.core.effects import ANY, Add, Claim, Filed, Fill, Invalidate, Put, Read, StoreEffect, TakeInstant
 from cachefence_web.core.entry import Kind
+from cachefence_web.core.tags import Lease
 from cachefence_web.errors import StoreUnavailable
 from cachefence_web.stores.redis import open_async_store, open_store
 from cachefence_web.stores.redis.link import BoundedSocket
@@ -58,6 +59,28 @@ def test_p6_a_hung_server_costs_one_deadline_and_is_forgiven(
     server.resume()
     assert store.perform(TakeInstant())
     store.close()
+
+
+def test_p6_who_comes_late_to_an_attempt_that_fails_has_a_deadline_of_their_own(
+    new_redis: Callable[..., RedisServer], namespace: str
+) -> None:
+    server = new_redis()
+
+    async def late() -> Lease:
+        store = open_async_store(server.url, namespace, timeout=2.0)
+        server.pause()
+        first = asyncio.ensure_future(store.perform(TakeInstant()))
+        await asyncio.sleep(1.0)
+        second = asyncio.ensure_future(store.perform(TakeInstant()))
+        with pytest.raises(StoreUnavailable):
+            await first
+        server.resume()
+        try:
+            return await second
+        finally:
+            await store.aclose()
+
+    assert asyncio.run(late())
 
 
 @COLOURS

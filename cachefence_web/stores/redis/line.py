@@ -154,6 +154,8 @@ class Line:
             error = refused
         except BROKEN as failed:
             error = unavailable(failed)
+            # Who came late to an attempt that took too long has a deadline of their own.
+            again = isinstance(failed, TimeoutError)
         finally:
             self._session = None
             self._break(error, again=again)
