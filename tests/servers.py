@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -12,10 +13,12 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+from redis import Connection
 
 from tests.guardian import guardian
 
@@ -227,10 +230,107 @@ class RedisServer(Server):
                 return False
 
 
+class RedisCluster:
+    """Some Redis servers as one Cluster: each primary has its share of the slots, and its replicas copy it.
+
+    Raises:
+        ServerNotFound: as RedisServer.
+    """
+
+    def __init__(self, binary: Path | None = None, *, primaries: int = 3, replicas: int = 0) -> None:
+        args = ["--cluster-enabled", "yes", "--cluster-node-timeout", "60000", "--repl-diskless-sync-delay", "0"]
+        self.servers = [RedisServer(binary, args=args) for _ in range(primaries * (1 + replicas))]
+        for server, port in zip(self.servers, _free_pairs(len(self.servers)), strict=True):
+            server.port = port
+        self.primaries = self.servers[:primaries]
+        self.replicas = self.servers[primaries:]
+
+    @property
+    def url(self) -> str:
+        """The address, by all nodes."""
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            for server in self.servers:
+                stack.enter_context(server)
+            self._join()
+            stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self.servers:
+            server.close()
+
+    def ask(self, server: RedisServer, *words: str | int) -> Any:
+        """One node's reply to a command, as bytes, integers and lists; a refusal is raised."""
+        kind: Any = Connection
+        connection = kind(port=server.port, protocol=2)
+        try:
+            connection.send_command(*words)
+            return connection.read_response()
+        finally:
+            connection.disconnect()
+
+    def id_of(self, server: RedisServer) -> str:
+        """The name that the nodes have for one of them."""
+        return str(self.ask(server, "CLUSTER", "MYID").decode())
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Return once something is so, however busy the machine is."""
+        deadline = time.monotonic() + START_SECONDS
+        while not condition():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the cluster did not {what} in {START_SECONDS} s")
+            time.sleep(0.005)
+
+    def _join(self) -> None:
+        first, *others = self.servers
+        share = 16384 // len(self.primaries)
+        for number, server in enumerate(self.primaries):
+            end = 16383 if server is self.primaries[-1] else (number + 1) * share - 1
+            self.ask(server, "CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            self.ask(server, "CLUSTER", "ADDSLOTS", *range(number * share, end + 1))
+        for server in others:
+            self.ask(server, "CLUSTER", "MEET", "127.0.0.1", first.port)
+        self.until(lambda: all(self._knows_all(server) for server in self.servers), "meet")
+        for number, server in enumerate(self.replicas):
+            self.ask(server, "CLUSTER", "REPLICATE", self.id_of(self.primaries[number % len(self.primaries)]))
+        self.until(lambda: all(self._follows(server) for server in self.replicas), "replicate")
+        self.until(lambda: all(b"cluster_state:ok" in self.ask(server, "CLUSTER", "INFO") for server in self.servers),
+                   "become ready")
+
+    def _knows_all(self, server: RedisServer) -> bool:
+        nodes = self.ask(server, "CLUSTER", "NODES").decode()
+        return nodes.count("connected") == len(self.servers) and "handshake" not in nodes
+
+    def _follows(self, server: RedisServer) -> bool:
+        return b"master_link_status:up" in self.ask(server, "INFO", "replication")
+
+
 def package_folder(name: str) -> Path | None:
     """Where a package lies, without importing it."""
     spec = find_spec(name)
     return Path(spec.origin).parent if spec is not None and spec.origin else None
+
+
+def _free_pairs(many: int) -> list[int]:
+    """Ports, of each of which the one that is 10,000 higher is free as well: there the nodes of a Cluster talk.
+
+    No two pairs overlap, and none lies where systems pick the ports of outgoing connections: before a server is there,
+    a client of another could be.
+    """
+    pairs: list[int] = []
+    with contextlib.ExitStack() as held:
+        for port in random.sample(range(12_000, 22_000), 10_000):
+            with contextlib.suppress(OSError), contextlib.ExitStack() as pair:
+                for one in (port, port + 10_000):
+                    pair.enter_context(socket.socket()).bind(("127.0.0.1", one))
+                held.enter_context(pair.pop_all())
+                pairs.append(port)
+            if len(pairs) == many:
+                return pairs
+    raise RuntimeError(f"{many} free ports from 12,000 to 21,999, with another 10,000 above each, were not found")
 
 
 def _free_port() -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from cachefence_web.core.effects import StoreEffect
@@ -16,6 +16,9 @@ class Store(Protocol):
     @property
     def identity(self) -> str:
         """Equal for two stores that hold the same data: what shares flights within a process."""
+
+    def on_leftovers(self, tell: Callable[[], None]) -> None:
+        """Have it called, from any thread, whenever the store says that there is something to sweep."""
 
     def perform(self, effect: StoreEffect[A]) -> A:
         """Take one step.
@@ -40,6 +43,9 @@ class AsyncStore(Protocol):
     @property
     def identity(self) -> str:
         """Equal for two stores that hold the same data: what shares flights within a process."""
+
+    def on_leftovers(self, tell: Callable[[], None]) -> None:
+        """Have it called, from any thread, whenever the store says that there is something to sweep."""
 
     async def perform(self, effect: StoreEffect[A]) -> A:
         """Take one step, as `Store.perform`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 
 from msgspec.structs import replace
 
@@ -149,16 +149,19 @@ class Dates:
             if outcome is not Outcome.ROLLED_BACK:
                 self._invalidate(tag, now, now)
 
-    def sweep(self, time: int) -> None:
-        """Free what nobody can ask for any more."""
+    def sweep(self, time: int, carried: Container[str]) -> None:
+        """Free what nobody can ask for any more. carried: the tags of what is stored."""
         horizon = self.peek(time) - HORIZON
-        for tag in [tag for tag, until in self.kept.items() if until is not None and until <= time]:
+        for tag in [tag for tag, until in self.kept.items() if self._is_spare(tag, until, time, carried)]:
             self.forget(tag)
         for tag in [tag for tag, fences in self.fences.items() if max(fences.values()) < horizon]:
             del self.fences[tag]
         if self.recent is not None:
             self.recent = {tag: instant for tag, instant in self.recent.items() if instant > horizon}
             self.floor = max(self.floor, horizon)
+
+    def _is_spare(self, tag: str, until: int | None, time: int, carried: Container[str]) -> bool:
+        return until <= time if until is not None else tag not in carried and tag not in self.fences
 
     def forget(self, tag: str) -> None:
         """Drop a record: it counts as lost, which is always allowed."""

@@ -20,7 +20,10 @@ from cachefence_web.core.effects import (
     Fence,
     Filed,
     Fill,
+    Glance,
+    Glanced,
     Invalidate,
+    Keep,
     Lift,
     Look,
     Put,
@@ -29,10 +32,15 @@ from cachefence_web.core.effects import (
     Renew,
     Settle,
     StoreEffect,
+    Swap,
+    Sweep,
+    Swept,
     TakeInstant,
+    Unswept,
 )
-from cachefence_web.core.entry import DATES_AT, Entry, Kind, dates
-from cachefence_web.core.tags import Instant, Lease, Times
+from cachefence_web.core.entry import Entry, Kind
+from cachefence_web.core.policy import Consistency
+from cachefence_web.core.tags import Instant, Lease, Standing, Times, standing
 from cachefence_web.stores.dates import Dates, NewEpoch
 
 A = TypeVar("A")
@@ -102,17 +110,17 @@ class Ledger:
         return len(self.entries) + len(self.failures) + len(self.leases) + len(dates.records) + len(dates.recent or ())
 
     def sweep(self, time: int) -> None:
-        """Free what has ended, and what an ended epoch left behind."""
+        """Free what has ended, and what an ended epoch or an invalidation left behind."""
+        times = self.dates.times((), time)
+        times = Times(times.epoch, self.dates.records, times.now)
         for table in (self.entries, self.failures):
-            ended = [key for key, stored in table.items() if _over(stored, time) or self._dead(stored)]
+            ended = [key for key, stored in table.items() if _over(stored, time) or _dead(stored, times)]
             for key in ended:
                 del table[key]
         for key in [key for key, held in self.leases.items() if held.ends <= time]:
             del self.leases[key]
-        self.dates.sweep(time)
-
-    def _dead(self, stored: Stored) -> bool:
-        return stored.entry is None or stored.entry.lease.epoch != self.dates.epoch
+        found = (stored.entry for table in (self.entries, self.failures) for stored in table.values())
+        self.dates.sweep(time, {tag for entry in found if entry is not None for tag in entry.tags})
 
     def _present(self, key: str, time: int) -> Stored | None:
         stored = self.entries.get(key)
@@ -211,9 +219,10 @@ class Ledger:
         stored = self._present(effect.key, time)
         if stored is None or stored.entry is None or stored.entry.lease != effect.lease:
             return False
-        fields = dates(effect.fresh_until, effect.stale_until, effect.error_until)
-        raw = stored.raw[:DATES_AT] + fields + stored.raw[DATES_AT + len(fields):]
-        self.entries[effect.key] = Stored(raw, Entry.decode(raw), _end(effect.life, time))
+        amended = replace(
+            stored.entry, fresh_until=effect.fresh_until, stale_until=effect.stale_until,
+            error_until=effect.error_until, renewal=stored.entry.renewal and (effect.renewal or stored.entry.renewal))
+        self.entries[effect.key] = Stored(amended.encode(), amended, _end(effect.life, time))
         self.dates.keep(stored.entry.tags, effect.life, time)
         return True
 
@@ -227,7 +236,39 @@ class Ledger:
             raise OverflowError(f"the sum under {effect.key!r} does not fit 64 bits")
         raised = replace(entry, payload=b"%d" % total)
         self.entries[effect.key] = Stored(raised.encode(), raised, stored.ends)
+        revoke(self.leases, effect.key)
         return total
+
+    def _swap(self, effect: Swap, time: int, _: NewEpoch) -> bool:
+        stored = self._present(effect.key, time)
+        if stored is None or stored.raw != effect.seen.encode():
+            return False
+        changed = replace(effect.seen, payload=effect.payload, kind=effect.kind)
+        self.entries[effect.key] = Stored(changed.encode(), changed, stored.ends)
+        revoke(self.leases, effect.key)
+        return True
+
+    def _glance(self, effect: Glance, time: int, _: NewEpoch) -> Glanced:
+        stored = self._present(effect.key, time)
+        entry = None if stored is None or stored.entry is None else replace(stored.entry, payload=b"")
+        times = self.dates.times(entry.tags if entry is not None else (), time)
+        return Glanced(Look(entry, times), stored is not None and stored.ends is None)
+
+    def _keep(self, effect: Keep, time: int, _: NewEpoch) -> None:
+        self.dates.keep(effect.tags, None, time)
+
+    def _unswept(self, _effect: Unswept, _time: int, _: NewEpoch) -> None:
+        """Whoever holds this sweeps it."""
+
+    def _swept(self, _effect: Swept, _time: int, _: NewEpoch) -> None:
+        """Likewise."""
+
+    def _sweep_key(self, effect: Sweep, time: int, _: NewEpoch) -> bool:
+        entry = self._entry(effect.key, time)
+        if entry is None or entry.lease != effect.lease:
+            return False
+        del self.entries[effect.key]
+        return True
 
     def _invalidate(self, effect: Invalidate, time: int, new_epoch: NewEpoch) -> Instant:
         return self.dates.invalidate(effect.tags, time, new_epoch)
@@ -251,11 +292,18 @@ _STEPS: dict[type[StoreEffect[Any]], Callable[..., Any]] = {
     Fill: Ledger._fill, Release: Ledger._release, TakeInstant: Ledger._take_instant, Put: Ledger._put,
     Delete: Ledger._delete, Amend: Ledger._amend, Add: Ledger._add, Invalidate: Ledger._invalidate,
     Expire: Ledger._expire, Fence: Ledger._fence, Lift: Ledger._lift, Clear: Ledger._clear,
+    Swap: Ledger._swap, Glance: Ledger._glance, Sweep: Ledger._sweep_key, Keep: Ledger._keep,
+    Unswept: Ledger._unswept, Swept: Ledger._swept,
 }
 
 
 def _over(stored: Stored, time: int) -> bool:
     return stored.ends is not None and stored.ends <= time
+
+
+def _dead(stored: Stored, times: Times) -> bool:
+    entry = stored.entry
+    return entry is None or standing(entry.lease, entry.tags, times, Consistency.COMMITTED) is Standing.GONE
 
 
 def _end(life: float | None, time: int) -> int | None:

@@ -69,6 +69,9 @@ class MemoryStore:
         """Equal for two stores that hold the same data."""
         return self._identity
 
+    def on_leftovers(self, tell: Callable[[], None]) -> None:
+        """Nothing: this store frees by itself what is gone."""
+
     def perform(self, effect: StoreEffect[A]) -> A:
         """Take one step; this store is always there."""
         if isinstance(effect, Wait):
@@ -176,6 +179,9 @@ class AsyncMemoryStore:
         """Equal to that of the store for threads: they share flights."""
         return self._store.identity
 
+    def on_leftovers(self, tell: Callable[[], None]) -> None:
+        """Nothing: this store frees by itself what is gone."""
+
     async def perform(self, effect: StoreEffect[A]) -> A:
         """Take one step."""
         if isinstance(effect, Wait):
@@ -239,6 +245,16 @@ def open_memory(name: str = "", namespace: str = "", *, entries: int = MOST_ENTR
         if store is None:
             store = _named[name, namespace] = MemoryStore(f"memory://{name}/{namespace}", entries=entries)
         return store
+
+
+def forget_memory(namespace: str) -> None:
+    """Let go of the stores of a namespace, and of those whose namespaces begin with it and a dot.
+
+    Whoever holds one goes on with it; whoever opens it again gets a new one.
+    """
+    with _registry:
+        for each in [each for each in _named if f"{each[1]}.".startswith(f"{namespace}.")]:
+            del _named[each]
 
 
 def glob(pattern: str) -> re.Pattern[str]:

@@ -9,12 +9,25 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cachefence_web.core.effects import ANY, Add, Amend, Claim, Delete, Filed, Put, Read, Renew, TakeInstant
+from cachefence_web.core.effects import (
+    ANY,
+    Add,
+    Amend,
+    Claim,
+    Delete,
+    Filed,
+    Fill,
+    Put,
+    Read,
+    Renew,
+    Swap,
+    TakeInstant,
+)
 from cachefence_web.core.entry import NEVER, Entry, Kind
 from cachefence_web.core.tags import Instant, Lease
 from cachefence_web.stores.redis import RedisStore, open_async_store
 from cachefence_web.stores.redis.packing import pack
-from tests.stores.build import PATIENT, Blocking, entry_of, fill, servable
+from tests.stores.build import PATIENT, Blocking, entry_of, fill, granted, servable
 
 MINUTE = 60.0
 GOOD = Entry(Lease(Instant(7), 9), NEVER, NEVER, NEVER, 1, ("a", "book:1"), b"payload").encode()
@@ -57,18 +70,48 @@ def test_p12_what_is_no_entry_is_a_miss_and_not_in_the_way(
     assert redis_store.perform(Read("k")).entry == put
 
 
-@pytest.mark.parametrize("place", ["e", "x", "l"])
+def keep_another_type(client: Any, name: str, kind: str) -> None:
+    """Have a list or hash stand under a name."""
+    client.delete(name)
+    if kind == "list":
+        client.rpush(name, "x")
+    else:
+        client.hset(name, "x", "y")
+
+
+@pytest.mark.parametrize("kind", ["list", "hash"])
+def test_what_somebody_keeps_in_redis_under_a_key_is_a_miss_and_only_a_set_or_a_delete_removes_it(
+    redis_store: RedisStore, client: Any, namespace: str, kind: str
+) -> None:
+    name = f"{namespace}:e:{{k}}"
+    keep_another_type(client, name, kind)
+    assert redis_store.perform(Read("k")).entry is None
+    assert fill(redis_store, "k", "a") is Filed.OCCUPIED
+    assert fill(redis_store, "k", "a") is Filed.OCCUPIED, "the lease was ended"
+    put = entry_of(redis_store.perform(TakeInstant()))
+    assert redis_store.perform(Put("k", put, MINUTE, None)) is Filed.OCCUPIED
+    assert redis_store.perform(Put("k", put, MINUTE, put.lease)) is Filed.CONFLICT
+    assert not redis_store.perform(Amend("k", put.lease, NEVER, NEVER, NEVER, MINUTE))
+    assert redis_store.perform(Add("k", put.lease, 1)) is None
+    assert not redis_store.perform(Swap("k", put, b"", Kind.VALUE))
+    failure = entry_of(granted(redis_store, "k"), kind=Kind.FAILURE)
+    assert redis_store.perform(Fill("k", "t", failure, MINUTE)) is Filed.ADMITTED
+    assert client.type(name) == kind.encode()
+    assert redis_store.perform(Put("k", put, MINUTE, ANY)) is Filed.ADMITTED
+    assert redis_store.perform(Read("k")).entry == put
+    keep_another_type(client, name, kind)
+    assert redis_store.perform(Delete("k"))
+    assert fill(redis_store, "k", "a") is Filed.ADMITTED
+
+
+@pytest.mark.parametrize("place", ["x", "l"])
 @pytest.mark.parametrize("kind", ["list", "hash"])
 def test_p12_a_value_of_another_type_is_a_miss_and_not_in_the_way(
     redis_store: RedisStore, client: Any, namespace: str, place: str, kind: str
 ) -> None:
     name = f"{namespace}:{place}:{{k}}"
     for _ in range(2):
-        client.delete(name)
-        if kind == "list":
-            client.rpush(name, "x")
-        else:
-            client.hset(name, "x", "y")
+        keep_another_type(client, name, kind)
         assert redis_store.perform(Read("k")).entry is None
         lease = Lease(Instant(1), 2)
         assert not redis_store.perform(Renew("k", "t", MINUTE))

@@ -19,7 +19,9 @@ from cachefence_web.core.effects import (
     Fence,
     Filed,
     Fill,
+    Glance,
     Invalidate,
+    Keep,
     Lift,
     Outcome,
     Put,
@@ -28,7 +30,11 @@ from cachefence_web.core.effects import (
     Renew,
     Settle,
     StoreEffect,
+    Swap,
+    Sweep,
+    Swept,
     TakeInstant,
+    Unswept,
     Wait,
 )
 from cachefence_web.core.entry import NEVER, Kind
@@ -281,6 +287,34 @@ def test_a_delete_says_whether_there_was_an_entry(store: Any) -> None:
     assert granted(store, "k", "u")
 
 
+@pytest.mark.parametrize("how", ["added to", "swapped"])
+def test_p2_a_change_of_an_entry_revokes_the_lease_of_its_refresh(store: Any, how: str) -> None:
+    seen = entry_of(granted(store, "n"), payload=b"10", kind=Kind.NUMBER)
+    store.perform(Fill("n", "t", seen, MINUTE))
+    refresh = store.perform(Claim("n", "u", MINUTE, seen.lease)).lease
+    if how == "added to":
+        assert store.perform(Add("n", seen.lease, 5)) == 15
+    else:
+        assert store.perform(Swap("n", seen, b"15", Kind.NUMBER))
+    assert not store.perform(Renew("n", "u", MINUTE))
+    assert store.perform(Fill("n", "u", entry_of(refresh, payload=b"10"), MINUTE)) is Filed.REVOKED
+    assert store.perform(Read("n")).entry == replace(seen, payload=b"15")
+
+
+@pytest.mark.parametrize("how", ["added to", "swapped"])
+def test_a_change_that_is_not_made_revokes_nothing(store: Any, how: str) -> None:
+    seen = entry_of(granted(store, "n"), payload=b"10", kind=Kind.NUMBER)
+    store.perform(Fill("n", "t", seen, MINUTE))
+    assert store.perform(Claim("n", "u", MINUTE, seen.lease)).lease is not None
+    if how == "added to":
+        assert store.perform(Add("n", Lease(Instant(1), 1), 5)) is None
+        with pytest.raises(OverflowError):
+            store.perform(Add("n", seen.lease, 2**63 - 1))
+    else:
+        assert not store.perform(Swap("n", replace(seen, cost=9), b"15", Kind.NUMBER))
+    assert store.perform(Renew("n", "u", MINUTE))
+
+
 # Amending and adding.
 
 
@@ -296,6 +330,21 @@ def test_an_amended_entry_has_new_dates_and_a_new_life(store: Any) -> None:
     granted(store, "clock", life=0.02)
     store.perform(Wait("clock", "t", MINUTE))
     assert not store.perform(Amend("k", entry.lease, *dates, MINUTE))
+
+
+@pytest.mark.parametrize("tags", [(), ("a", "b:1")], ids=repr)
+def test_an_amended_entry_is_renewed_by_another_life_only_if_hits_renew_it(store: Any, tags: tuple[str, ...]) -> None:
+    lease = store.perform(TakeInstant())
+    plain = entry_of(lease, *tags, payload=b"41", kind=Kind.NUMBER)
+    for key, entry in (("plain", plain), ("renewed", replace(plain, renewal=5_000_000))):
+        store.perform(Put(key, entry, MINUTE, ANY))
+        for renewal in (9_000_000, 0):
+            assert store.perform(Amend(key, lease, NEVER, NEVER, Instant(NEVER - 1), MINUTE, renewal))
+            expected = replace(entry, error_until=Instant(NEVER - 1), renewal=entry.renewal and 9_000_000)
+            assert store.perform(Read(key)).entry == expected
+        assert store.perform(Swap(key, expected, b"42", Kind.NUMBER))
+        assert store.perform(Add(key, lease, 1)) == 43
+        assert store.perform(Read(key)).entry == replace(expected, payload=b"43")
 
 
 def test_a_number_is_added_to_exactly_in_64_bits(store: Any) -> None:
@@ -474,3 +523,71 @@ def test_what_would_be_raised_is_an_answer_among_several(store: Any) -> None:
     steps: list[StoreEffect[Any]] = [Add("n", lease, 1), Add("n", lease, 1)]
     assert store.perform_all(steps) == [2, 3]
     assert not any(isinstance(answer, StoreUnavailable) for answer in store.perform_all([Read("n"), TakeInstant()]))
+
+
+# Swaps and sweeps.
+
+
+def test_a_swap_changes_the_payload_and_nothing_else(store: Any) -> None:
+    fill(store, "k", "a", payload=b"old")
+    seen = store.perform(Read("k")).entry
+    assert store.perform(Swap("k", seen, b"12", Kind.NUMBER)) is True
+    look = store.perform(Read("k"))
+    assert look.entry == replace(seen, payload=b"12", kind=Kind.NUMBER)
+    assert servable(look)
+    store.perform(Invalidate(("a",)))
+    assert not servable(store.perform(Read("k")))
+
+
+@pytest.mark.parametrize("how", ["swapped", "added to", "amended", "put", "deleted"])
+def test_a_swap_of_what_was_changed_since_changes_nothing(store: Any, how: str) -> None:
+    lease = granted(store, "k")
+    seen = entry_of(lease, payload=b"7", kind=Kind.NUMBER)
+    store.perform(Fill("k", "t", seen, MINUTE))
+    match how:
+        case "swapped":
+            assert store.perform(Swap("k", seen, b"8", Kind.NUMBER))
+        case "added to":
+            assert store.perform(Add("k", lease, 1)) == 8
+        case "amended":
+            assert store.perform(Amend("k", lease, Instant(9), Instant(9), Instant(9), MINUTE))
+        case "put":
+            store.perform(Put("k", entry_of(store.perform(TakeInstant()), payload=b"8"), MINUTE, ANY))
+        case _:
+            store.perform(Delete("k"))
+    there = store.perform(Read("k")).entry
+    assert store.perform(Swap("k", seen, b"9", Kind.NUMBER)) is False
+    assert store.perform(Read("k")).entry == there
+
+
+def test_a_glance_sees_all_of_an_entry_but_its_payload(store: Any) -> None:
+    fill(store, "k", "book", "other", life=None)
+    fill(store, "passing", life=MINUTE)
+    glanced = store.perform(Glance("k"))
+    look = store.perform(Read("k"))
+    assert glanced.look.entry == replace(look.entry, payload=b"")
+    assert glanced.endless is True
+    assert (glanced.look.times.records, glanced.look.times.epoch) == (look.times.records, look.times.epoch)
+    assert store.perform(Glance("passing")).endless is False
+    assert store.perform(Glance("none")).look.entry is None
+
+
+def test_a_sweep_removes_the_entry_that_was_looked_at_and_no_other(store: Any) -> None:
+    fill(store, "k", life=None)
+    lease = store.perform(Read("k")).entry.lease
+    store.perform(Clear())
+    fill(store, "k", payload=b"younger", life=None)
+    younger = store.perform(Read("k")).entry.lease
+    assert store.perform(Sweep("k", lease)) is False
+    assert servable(store.perform(Read("k")))
+    assert store.perform(Sweep("k", younger)) is True
+    assert store.perform(Read("k")).entry is None
+    assert store.perform(Sweep("k", younger)) is False
+
+
+def test_records_that_are_kept_stand_and_those_that_are_not_there_stay_away(store: Any) -> None:
+    fill(store, "k", "book", life=None)
+    store.perform(Keep(("book", "none")))
+    assert servable(store.perform(Read("k")))
+    store.perform(Swept(store.perform(TakeInstant()).epoch))
+    assert store.perform(Unswept()) is None

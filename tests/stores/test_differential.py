@@ -9,6 +9,7 @@ from uuid import uuid4
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from cachefence_web.core.effects import (
     ANY,
@@ -31,6 +32,7 @@ from cachefence_web.core.effects import (
     Renew,
     Settle,
     StoreEffect,
+    Swap,
     TakeInstant,
 )
 from cachefence_web.core.entry import NEVER, Kind
@@ -79,6 +81,7 @@ class Side:
         key, tags, token, number = step.key, step.tags, step.token, step.number
         lease = self.lease(number)
         value = entry_of(lease, *tags, payload=b"%d" % (2**62 * (number % 3)), kind=step.kind)
+        value = replace(value, renewal=step.honest * 5_000_000)
         match step.what:
             case "claim":
                 return Claim(key, token, MINUTE, self.seen(key, step.honest), TOKENS[number % 2], lease)
@@ -90,7 +93,10 @@ class Side:
             case "add":
                 return Add(key, self.seen(key, honest=True) or lease, 2**62 - 7)
             case "amend":
-                return Amend(key, self.seen(key, step.honest) or lease, NEVER, NEVER, NEVER, MINUTE)
+                return Amend(key, self.seen(key, step.honest) or lease, NEVER, NEVER, NEVER, MINUTE, number * 1_000_000)
+            case "swap":
+                there = self.store.perform(Read(key)).entry if step.honest else None
+                return Swap(key, there or value, b"%d" % number, Kind.NUMBER)
             case "fence":
                 return Fence(tags, token, MINUTE if number else 0.0)
             case "lift":
@@ -102,8 +108,8 @@ class Side:
         }[step.what]
 
 
-WHAT = ("claim", "fill", "put", "add", "amend", "fence", "lift", "read", "release", "renew", "delete", "invalidate",
-        "expire", "settle", "instant", "claim", "fill", "read", "clear")
+WHAT = ("claim", "fill", "put", "add", "swap", "amend", "fence", "lift", "read", "release", "renew", "delete",
+        "invalidate", "expire", "settle", "instant", "claim", "fill", "read", "clear")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,7 @@ def plainly(answer: object) -> object:
     """An answer without its dates."""
     match answer:
         case Look(entry, times, failure):
-            found = (entry.payload, entry.kind, stands(entry, times)) if entry is not None else None
+            found = (entry.payload, entry.kind, entry.renewal, stands(entry, times)) if entry is not None else None
             return found, failure is not None and stands(failure, times)
         case Claimed(lease, holder, look):
             return lease is not None, holder, plainly(look)

@@ -117,9 +117,10 @@ def test_p5_records_outlive_the_entries_that_carry_their_tag(
     fill(redis_store, "other", "a", life=1.0)
     assert client.pttl(record) > long - 60_000
     fill(redis_store, "for ever", "a", life=None)
-    assert client.pttl(record) == -1
+    longest = client.pttl(record)
+    assert longest > 29 * 86_400_000, "a walk each day begins it anew"
     fill(redis_store, "k", "a", life=1.0)
-    assert client.pttl(record) == -1
+    assert client.pttl(record) > longest - 60_000
 
 
 def test_p9_the_clock_goes_on_from_a_date_ahead(redis_store: RedisStore, client: Any, namespace: str) -> None:

@@ -16,9 +16,9 @@ from cachefence_web.core.effects import ANY, Add, Claim, Filed, Fill, Invalidate
 from cachefence_web.core.entry import Kind
 from cachefence_web.core.tags import Lease
 from cachefence_web.errors import StoreUnavailable
-from cachefence_web.stores.redis import open_async_store, open_store
+from cachefence_web.stores.redis import open_async_store, open_store, storetime
 from cachefence_web.stores.redis.link import BoundedSocket
-from tests.servers import RedisServer
+from tests.servers import RedisServer, describe_redis, redis_binaries
 from tests.stores.build import PATIENT, Blocking, entry_of, fill, granted, servable
 
 MINUTE = 60.0
@@ -106,6 +106,87 @@ def test_p6_a_server_that_is_not_there_costs_nothing(namespace: str, asynchronou
         store.close()
     store = opened("unix:///nowhere.sock", namespace, asynchronous=asynchronous, timeout=DEADLINE)
     refused(store, Read("k"))
+    store.close()
+
+
+@pytest.fixture
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A host with four addresses, none of which answers a connection: their queues are full."""
+    listeners, callers = [], []
+    for _ in range(4):
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        listeners.append(listener)
+        for _ in range(3):
+            caller = socket.socket()
+            caller.setblocking(False)
+            caller.connect_ex(listener.getsockname())
+            callers.append(caller)
+    resolve = socket.getaddrinfo
+
+    def resolved(host: Any, *arguments: Any, **options: Any) -> Any:
+        if host != "four.example":
+            return resolve(host, *arguments, **options)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", listener.getsockname()) for listener in listeners]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    yield "four.example"
+    for one in (*callers, *listeners):
+        one.close()
+
+
+@pytest.mark.parametrize(("url", "timeout"), [
+    ("redis://{}", 1.0), ("redis+sentinel://{}/shop", 2.0),
+], ids=["plain", "sentinel"])
+def test_p6_all_addresses_of_a_host_share_one_deadline(
+    unreachable: str, namespace: str, url: str, timeout: float
+) -> None:
+    store = open_store(url.format(unreachable), namespace, timeout=timeout)
+    began = monotonic()
+    with pytest.raises(StoreUnavailable):
+        store.perform(Read("k"))
+    assert monotonic() - began < GENEROUS, "it is four seconds if each has the time that is meant for all"
+    store.close()
+
+
+@pytest.fixture(params=redis_binaries(), ids=describe_redis)
+def every_redis(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
+    """A server of each version here."""
+    with RedisServer(request.param) as server:
+        yield server
+
+
+@COLOURS
+def test_p5_a_server_that_was_made_a_replica_answers_no_look_for_long(
+    every_redis: RedisServer, namespace: str, asynchronous: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(every_redis.url, namespace, asynchronous=asynchronous)
+    fill(store, "k")
+    with redis.Redis.from_url(every_redis.url) as client:
+        client.replicaof("127.0.0.1", "1")
+        assert servable(store.perform(Read("k"))), "it hung up on nobody, and a look writes nothing"
+        with monkeypatch.context() as at_once:
+            at_once.setattr(storetime, "RESAMPLE", -1)
+            assert "name its primary" in refused(store, Read("k"))
+        assert "name its primary" in refused(store, Read("k")), "nor does it on a new connection"
+        client.replicaof("NO", "ONE")
+    assert store.perform(TakeInstant())
+    store.close()
+
+
+@COLOURS
+def test_p6_whoever_may_not_persist_or_lacks_replicas_may_look(
+    every_redis: RedisServer, namespace: str, asynchronous: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storetime, "RESAMPLE", -1)
+    with redis.Redis.from_url(every_redis.url) as client:
+        client.execute_command("ACL", "SETUSER", "app", "on", ">w", "~*", "&*", "+@all", "-persist")
+        store = opened(every_redis.tcp_url.replace("//", "//app:w@"), namespace, asynchronous=asynchronous)
+        fill(store, "k")
+        assert servable(store.perform(Read("k")))
+        client.config_set("min-replicas-to-write", 1)
+        assert servable(store.perform(Read("k")))
     store.close()
 
 

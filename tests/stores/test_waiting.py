@@ -14,13 +14,28 @@ import fakeredis
 import pytest
 import redis
 
-from cachefence_web.core.effects import ANY, Claim, Delete, Fill, Invalidate, Put, Release, TakeInstant, Wait
+from cachefence_web.core.effects import (
+    ANY,
+    Add,
+    Claim,
+    Delete,
+    Fill,
+    Invalidate,
+    Put,
+    Read,
+    Release,
+    Swap,
+    TakeInstant,
+    Wait,
+)
+from cachefence_web.core.entry import Kind
+from cachefence_web.core.tags import Lease
 from cachefence_web.stores.redis import AsyncRedisStore, RedisStore, open_async_store, open_store
 from tests.servers import RedisServer
 from tests.stores.build import PATIENT, entry_of, granted
 
 MINUTE = 60.0
-ENDS = ["fill", "refused fill", "release", "put", "delete", "takeover"]
+ENDS = ["fill", "refused fill", "release", "put", "delete", "takeover", "add", "swap"]
 FEW = 10
 """Commands a second that a process may send while it waits."""
 
@@ -41,6 +56,18 @@ def end(store: Any, key: str, how: str, lease: Any) -> None:
             store.perform(Delete(key))
         case "takeover":
             store.perform(Claim(key, "u", MINUTE, takeover="t"))
+        case "add":
+            assert store.perform(Add(key, store.perform(Read(key)).entry.lease, 1)) == 2
+        case "swap":
+            assert store.perform(Swap(key, store.perform(Read(key)).entry, b"2", Kind.NUMBER))
+
+
+def led(store: Any, how: str) -> Lease:
+    """The lease of token `t`; where the value is to be changed, there is one."""
+    if how in {"add", "swap"}:
+        number = entry_of(store.perform(TakeInstant()), payload=b"1", kind=Kind.NUMBER)
+        store.perform(Put("k", number, MINUTE, ANY))
+    return granted(store, "k", life=MINUTE)
 
 
 def listening(url: str, namespace: str) -> Callable[[], bool]:
@@ -65,7 +92,7 @@ def named(url: str, namespace: str) -> str:
 def test_p1_a_thread_is_woken_by_what_ends_the_lease(redis_url: str, namespace: str, how: str) -> None:
     other = open_store(redis_url, namespace, timeout=PATIENT)
     store = open_store(named(redis_url, namespace), namespace, timeout=PATIENT)
-    lease = granted(other, "k", life=MINUTE)
+    lease = led(other, how)
     assert store.perform(Claim("k", "waiter", MINUTE)).holder == "t"
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(store.perform, Wait("k", "t", MINUTE))
@@ -81,7 +108,7 @@ def test_p1_a_thread_is_woken_by_what_ends_the_lease(redis_url: str, namespace: 
 async def test_p1_a_coroutine_is_woken_by_what_ends_the_lease(redis_url: str, namespace: str, how: str) -> None:
     other = open_store(redis_url, namespace, timeout=PATIENT)
     store = open_async_store(named(redis_url, namespace), namespace, timeout=PATIENT)
-    lease = granted(other, "k", life=MINUTE)
+    lease = led(other, how)
     assert (await store.perform(Claim("k", "waiter", MINUTE))).holder == "t"
     waiting = asyncio.ensure_future(store.perform(Wait("k", "t", MINUTE)))
     await asyncio.to_thread(until, listening(redis_url, namespace))

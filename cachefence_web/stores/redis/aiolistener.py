@@ -12,7 +12,6 @@ from cachefence_web.core.effects import Wait
 from cachefence_web.errors import StoreUnavailable
 from cachefence_web.stores.redis.line import hang_up, reply_of
 from cachefence_web.stores.redis.names import Names
-from cachefence_web.stores.redis.opening import Opening
 from cachefence_web.stores.redis.refusals import BROKEN, checked
 from cachefence_web.stores.redis.scripts import Command
 from cachefence_web.stores.redis.waiting import LINGER, REFUSED, RETRY, Watch, Watches, pause
@@ -21,13 +20,13 @@ log = logging.getLogger("cachefence_web")
 
 
 class AsyncListener:
-    """ask: sends a command on the loop's line, within a deadline."""
+    """connect: makes a connection, as yet unconnected; ask: sends a command on the loop's line, within a deadline."""
 
     def __init__(
-        self, names: Names, way: Opening, timeout: float, ask: Callable[[Command], Awaitable[Any]],
+        self, names: Names, connect: Callable[[], Any], timeout: float, ask: Callable[[Command], Awaitable[Any]],
         linger: float = LINGER,
     ) -> None:
-        self._way = way
+        self._connect = connect
         self._timeout = timeout
         self._ask = ask
         self._linger = linger
@@ -84,7 +83,7 @@ class AsyncListener:
 
     async def _hear(self) -> None:
         """Listen until the connection breaks; who waits is then served by asking alone."""
-        connection = self._way.kind(**self._way.settings)
+        connection = self._connect()
         try:
             async with asyncio.timeout(self._timeout):
                 await connection.connect()

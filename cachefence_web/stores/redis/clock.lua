@@ -11,8 +11,9 @@ end
 
 local stamp = redis.call('TIME')
 local time = stamp[1] * 1000000 + stamp[2]
-local held = redis.call('HMGET', clock, 'last', 'offset')
+local held = redis.call('HMGET', clock, 'last', 'offset', 'swept', 'due')
 local last, offset = tonumber(held[1]), tonumber(held[2]) or 0
+local swept, due = held[3], tonumber(held[4])
 -- MGET, for it answers nil where GET would fail on a value of another type.
 local era = redis.call('MGET', epoch)[1]
 
@@ -28,6 +29,8 @@ local function begin_epoch(instant)
   tell('epoch', instant, era)
 end
 
+-- Whoever has neither is new, or was evicted, and then what its last epoch left is evicted before what is in use.
+local new = not last and not era
 local begun = not last or not era or #era ~= 16 or string.find(era, '[^0-9a-f]')
 if not last then
   last, offset = time, 0
@@ -35,6 +38,10 @@ if not last then
 end
 if begun then
   begin_epoch(last)
+end
+if new then
+  swept = era
+  redis.call('HSET', clock, 'swept', era)
 end
 if time + offset < last then
   -- TIME went back: without this a namespace that is only read would stand still until TIME catches up.
@@ -91,17 +98,28 @@ end
 -- Forget what is older than the horizon or beyond the bound, and remember that it was forgotten.
 local function trim()
   local lowest = math.max(floor(), now - HORIZON)
-  redis.call('ZREMRANGEBYSCORE', recent, '-inf', text(now - HORIZON))
+  -- First, lest the set run empty: see recount in records.lua.
+  redis.call('ZADD', recent, text(lowest), '')
+  redis.call('ZREMRANGEBYSCORE', recent, '-inf', '(' .. text(now - HORIZON))
   local excess = redis.call('ZCARD', recent) - MOST - 1
   if excess > 0 then
     local dropped = redis.call('ZRANGE', recent, excess - 1, excess - 1, 'WITHSCORES')
     lowest = math.max(lowest, tonumber(dropped[2]))
     redis.call('ZREMRANGEBYRANK', recent, 0, excess - 1)
+    redis.call('ZADD', recent, text(lowest), '')
   end
-  redis.call('ZADD', recent, text(lowest), '')
 end
 
 -- The reply of every script here begins so: the instant, the epoch, and the server's own TIME.
 local function reply()
   return { text(now), era, text(time) }
+end
+
+-- The same, and behind it 'unswept' where ended epochs left what nobody has removed yet, or a walk over all is due.
+local function report()
+  local answer = reply()
+  if swept ~= era or (due and due <= now) then
+    answer[4] = 'unswept'
+  end
+  return answer
 end

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, Literal
 
+from msgspec.structs import replace
 from redis.exceptions import AuthenticationError
 
 from cachefence_web.core.effects import (
@@ -26,7 +27,9 @@ from cachefence_web.core.effects import (
     Fence,
     Filed,
     Fill,
+    Glance,
     Invalidate,
+    Keep,
     Lift,
     Look,
     Put,
@@ -35,9 +38,13 @@ from cachefence_web.core.effects import (
     Renew,
     Settle,
     StoreEffect,
+    Swap,
+    Sweep,
+    Swept,
     TakeInstant,
+    Unswept,
 )
-from cachefence_web.core.entry import Entry, Kind, dates, lease_bytes
+from cachefence_web.core.entry import Entry, Kind, dates, lease_bytes, renewal_bytes
 from cachefence_web.core.tags import Instant, Lease, Times
 from cachefence_web.errors import StoreUnavailable
 from cachefence_web.stores.memory import glob
@@ -46,6 +53,7 @@ from cachefence_web.stores.redis.reading import Reading, decode_epoch, decode_re
 from cachefence_web.stores.redis.refusals import checked
 from cachefence_web.stores.redis.scripts import Command, Replies, Steps, asked, call, inquiry, lessons, together
 from cachefence_web.stores.redis.storetime import StoreTime, local_clock
+from cachefence_web.stores.redis.sweeps import OfASweep, of_a_sweep, prolonged
 
 OnRestart = Literal["new_epoch", "keep"]
 
@@ -58,9 +66,10 @@ _PLAIN = re.compile(r"[^*?\[\\]*")
 def repeatable(effect: StoreEffect[Any]) -> bool:
     """Whether an effect may be sent anew when it is unknown if it was taken.
 
-    A Put could come to lie over a newer one that others have seen; an Add would count twice.
+    A Put could come to lie over a newer one that others have seen; an Add would count twice, and so would a Swap whose
+    caller is told that it was not taken.
     """
-    return not isinstance(effect, Put | Add)
+    return not isinstance(effect, Put | Add | Swap)
 
 
 class Commands:
@@ -68,9 +77,10 @@ class Commands:
 
     deadline: seconds that an operation may take; on_restart: whether a server that is another, or its own older self,
     begins a new epoch; clock: microseconds on this machine's own monotonic clock.
+    server: the replication id of the server last met, or nothing where it is not told.
     """
 
-    __slots__ = ("_deadline", "_on_restart", "_time", "_warned", "names", "reading")
+    __slots__ = ("_deadline", "_on_restart", "_time", "_warned", "names", "reading", "server")
 
     def __init__(
         self, namespace: str, deadline: float, on_restart: OnRestart = "new_epoch",
@@ -82,6 +92,11 @@ class Commands:
         self._deadline = int(deadline * 1_000_000)
         self._on_restart = on_restart
         self._warned = False
+        self.server = ""
+
+    def on_leftovers(self, tell: Callable[[], None]) -> None:
+        """Have it called whenever the server says that there is something to sweep."""
+        self._time.on_leftovers = tell
 
     def steps(self, effect: StoreEffect[Any]) -> Steps:
         """The effect, step by step."""
@@ -94,8 +109,10 @@ class Commands:
                 return self._fill(effect)
             case Put():
                 return self._put(effect)
-            case Renew() | Release() | Delete() | Amend() | Add():
+            case Renew() | Release() | Delete() | Amend() | Add() | Swap():
                 return self._on_key(effect)
+            case Unswept() | Glance() | Sweep() | Keep() | Swept():
+                return self._of_a_sweep(effect)
             case Settle(tags):
                 return self._settle(tags)
             case TakeInstant():
@@ -114,17 +131,21 @@ class Commands:
 
     def all(self, effects: Sequence[StoreEffect[Any]]) -> Steps:
         """Several effects side by side: a list of answers, among them what would have been raised."""
-        reads = [effect.key for effect in effects if isinstance(effect, Read)]
-        if len(reads) == len(effects) > 1:
-            try:
-                looks = yield from self.reading.many(reads)
-            except StoreUnavailable as error:
-                return [error] * len(effects)
-            return [looks[key] for key in reads]
-        return (yield from together([self.steps(effect) for effect in effects]))
+        reads = []
+        for effect in effects:
+            if not isinstance(effect, Read):
+                break
+            reads.append(effect.key)
+        if len(reads) < 2:
+            return (yield from together([self.steps(effect) for effect in effects]))
+        rest = [self.steps(effect) for effect in effects[len(reads):]]
+        looks, *answers = yield from together([self.reading.many(reads), *rest])
+        if isinstance(looks, StoreUnavailable):
+            return [looks] * len(reads) + answers
+        return [looks[key] for key in reads] + answers
 
     def greet(self) -> Steps:
-        """On a new connection: the time, and a new epoch if the server is another than the one last met."""
+        """On a new connection: the time, and a new epoch if the server is another than the last; its `server`."""
         # INFO first and alone: Redis hangs up on a stranger who sends a long command, and would not say why.
         (info,) = yield [("INFO", "replication")]
         if isinstance(info, AuthenticationError):
@@ -133,18 +154,26 @@ class Commands:
         lacking = lessons(scripts)
         if lacking:
             yield lacking
-        identity = self._identified(info) if self._on_restart == "new_epoch" else ""
-        if identity:
-            yield from self._nothing("adopt", (), identity)
-        else:
-            yield from self.reading.peek()
+        met = self._identified(info)
+        # `adopt` writes, and so finds out a replica, only where the server is another; `peek` always does.
+        adopt = [self._on_clock("adopt", (), [met, "server"])] if met and self._on_restart == "new_epoch" else []
+        sent = self._time.clock()
+        *_, dated = map(checked, (yield from asked([*adopt, self._on_clock("peek", (), ())])))
+        self._time.learn(dated, sent)
+        self.server = met
+        return met
+
+    def recognise(self) -> Steps:
+        """Ask the server again who it is: one that is promoted, or without a replica for an hour, takes another id."""
+        (info,) = yield [("INFO", "replication")]
+        self.server = self._identified(info)
 
     def _identified(self, info: Any) -> str:
-        """The server's replication id from INFO; empty, with a warning, where it will not tell."""
+        """The server's replication id from INFO; empty, with a warning if that matters, where it will not tell."""
         found = _REPLICATION_ID.search(info) if isinstance(info, bytes) else None
         if found is not None:
             return found[1].decode()
-        if not self._warned:
+        if not self._warned and self._on_restart == "new_epoch":
             self._warned = True
             log.warning("this Redis does not tell its replication id (INFO replication): should it restart from an old"
                         " snapshot, nobody would notice; allow the command, or call invalidate_all() after a restart")
@@ -208,10 +237,7 @@ class Commands:
     def _put(self, effect: Put) -> Steps:
         expected: str | bytes = "any" if effect.expected is ANY else _lease(effect.expected)
         while True:
-            if self._time.is_old(self._time.clock()):
-                yield from self._take_instant()
-            not_after = self._time.server_time(self._time.clock()) + self._deadline
-            filed = yield from self._file(effect, "put", "entry", [expected, not_after, effect.key])
+            filed = yield from self._lay(effect, expected)
             if filed is not Filed.CONFLICT or expected:
                 return filed
             (reply,) = yield [("MGET", self.names.entry(effect.key))]
@@ -220,6 +246,13 @@ class Commands:
             if not expected:
                 return filed
 
+    def _lay(self, effect: Put, expected: str | bytes) -> Generator[list[Command], Replies, Filed]:
+        """Put, if the present entry has the expected lease."""
+        if self._time.is_old(self._time.clock()):
+            yield from self._take_instant()
+        not_after = self._time.server_time(self._time.clock()) + self._deadline
+        return (yield from self._file(effect, "put", "entry", [expected, not_after, effect.key]))
+
     def _file(
         self, effect: Fill | Put, name: str, where: str, arguments: list[Any]
     ) -> Generator[list[Command], Replies, Filed]:
@@ -227,14 +260,14 @@ class Commands:
         filed = yield from self._dated(
             name,
             [*self.names.of_key(key), *self.names.pairs(entry.tags)],
-            [entry.lease.instant, f"{entry.lease.epoch:016x}", entry.encode(), _life(effect.life),
+            [entry.lease.instant, f"{entry.lease.epoch:016x}", entry.encode(), life_of(effect.life),
              self.names.channel(key), *arguments])
         verdict = Filed(filed[3].decode())
         if verdict is Filed.ADMITTED and where == "entry":
             self.reading.remember(key, entry.tags)
         return verdict
 
-    def _on_key(self, effect: Renew | Release | Delete | Amend | Add) -> Steps:
+    def _on_key(self, effect: Renew | Release | Delete | Amend | Add | Swap) -> Steps:
         """What concerns one key alone, without the namespace's clock."""
         names = self.names
         match effect:
@@ -249,33 +282,47 @@ class Commands:
                 return None
             case Delete(key):
                 delete = call("delete", names.of_key(key), [names.channel(key)])
-                deleted, _ = yield from asked([delete, self._note(key)])
+                (deleted,) = yield from self._change(key, delete)
                 return checked(deleted) == 1
             case Amend():
                 return (yield from self._amend(effect))
             case Add():
                 return (yield from self._add(effect))
+            case Swap():
+                return (yield from self._swap(effect))
 
     def _amend(self, effect: Amend) -> Steps:
-        key, life = effect.key, _life(effect.life)
+        key, life = effect.key, life_of(effect.life)
         # First the records: one that outlives more than it should costs nothing, one that outlives less a recompute.
-        prolong = call("prolong", self.names.records(self.reading.tags_of(key)), [life])
+        prolong = prolonged(self.names, self.reading.tags_of(key), life)
         amend = call("amend", [self.names.entry(key)], [
-            lease_bytes(effect.lease), dates(effect.fresh_until, effect.stale_until, effect.error_until), life])
-        _, amended, _ = yield from asked([prolong, amend, self._note(key)])
+            lease_bytes(effect.lease), dates(effect.fresh_until, effect.stale_until, effect.error_until), life,
+            renewal_bytes(effect.renewal) if effect.renewal else b""])
+        _, amended = yield from self._change(key, prolong, amend)
         return checked(amended) == 1
+
+    def _of_a_sweep(self, effect: OfASweep) -> Steps:
+        return of_a_sweep(effect, self.reading, self._dated)
 
     def _add(self, effect: Add) -> Steps:
         key = effect.key
-        add = call("add", [self.names.entry(key), self.names.scratch(key)], [
-            lease_bytes(effect.lease), effect.delta])
+        names = self.names
+        add = call("add", [names.entry(key), names.lease(key), names.scratch(key)], [
+            lease_bytes(effect.lease), effect.delta, names.channel(key)])
         added: bytes | None = b""
         if -_LARGEST - 1 <= effect.delta <= _LARGEST:
-            reply, _ = yield from asked([add, self._note(key)])
+            (reply,) = yield from self._change(key, add)
             added = checked(reply)
         if added == b"":
             raise OverflowError(f"the sum under {key!r} does not fit 64 bits")
         return None if added is None else int(added)
+
+    def _swap(self, effect: Swap) -> Steps:
+        key, seen = effect.key, effect.seen
+        swap = call("swap", [self.names.entry(key), self.names.lease(key)], [
+            seen.encode(), replace(seen, payload=effect.payload, kind=effect.kind).encode(), self.names.channel(key)])
+        (swapped,) = yield from self._change(key, swap)
+        return checked(swapped) == 1
 
     def _settle(self, tags: tuple[str, ...]) -> Steps:
         settled = yield from self._dated("settle", self.names.pairs(tags), ())
@@ -310,6 +357,11 @@ class Commands:
     def _on_clock(self, name: str, keys: Iterable[str], arguments: Iterable[Any]) -> Command:
         return call(name, [*self.names.metadata, *keys], [secrets.token_hex(8), *arguments])
 
+    def _change(self, key: str, *commands: Command) -> Generator[list[Command], Replies, Replies]:
+        """Send what changes a key, and then a note of it to the log; the replies to the former."""
+        replies = yield from asked([*commands, self._note(key)])
+        return replies[:-1]
+
     def _note(self, key: str) -> Command:
         metadata = self.names.metadata
         return call("note", [metadata[0], metadata[3]], [key])
@@ -333,5 +385,6 @@ def _milliseconds(seconds: float) -> int:
     return max(1, math.ceil(seconds * 1000))
 
 
-def _life(seconds: float | None) -> Any:
+def life_of(seconds: float | None) -> Any:
+    """How long Redis is to keep it, in milliseconds; empty for ever."""
     return "" if seconds is None else _milliseconds(seconds)

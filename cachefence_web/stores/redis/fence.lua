@@ -20,7 +20,7 @@ for at = 5, #KEYS, 2 do
     found.latest = math.max(found.latest, deadline)
     found.soonest = math.min(found.soonest, deadline)
   else
-    recount(found, fences)
+    recount(found, fences, redis.call('ZCARD', fences))
   end
   if found.born then
     redis.call('SET', record, written(found, found.invalidated), 'PX', text(kept))

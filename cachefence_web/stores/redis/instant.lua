@@ -1,5 +1,5 @@
--- KEYS clock, epoch, recent, log. ARGV next epoch. Reply: a new instant, the epoch, TIME.
+-- KEYS clock, epoch, recent, log. ARGV next epoch. Reply: a new instant, the epoch, TIME, perhaps 'unswept'.
 
 floor()
 tick()
-return reply()
+return report()

@@ -11,15 +11,16 @@ for at = 5, #KEYS, 2 do
   if found then
     settle(record, fences, found)
   end
+  local left = found and found.left or redis.call('ZCARD', fences)
   local dropped = 0
-  if outcome ~= 'unknown' then
+  if outcome ~= 'unknown' and left > 0 then
     dropped = redis.call('ZREM', fences, token)
   end
   if found then
     if found.lost then
       found.pending = found.pending - dropped
     else
-      recount(found, fences)
+      recount(found, fences, left - dropped)
     end
     if outcome ~= 'rolled_back' then
       found.invalidated = instant

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, ResponseError
@@ -32,6 +32,19 @@ _GOODBYE = 0.2
 
 MOST_UNANSWERED = 1000
 """Jobs on their way; more wait until some of them are answered."""
+
+
+class Talk(Protocol):
+    """What the coroutines of a loop share: a line to one server, or to all of a cluster."""
+
+    def read(self, key: str) -> asyncio.Future[Any]:
+        """Look at a key, together with all that are looked at in this tick."""
+
+    def run(self, begin: Callable[[], Steps], *, repeat: bool) -> asyncio.Future[Any]:
+        """Take steps; the future has their answer. repeat: whether they may be begun anew."""
+
+    async def aclose(self) -> None:
+        """Hang up; what is on its way is answered with StoreUnavailable."""
 
 
 class Job:
@@ -69,6 +82,7 @@ class Line:
         self._hung: asyncio.Future[None] | None = None
         self._session: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._met = commands.server
 
     def read(self, key: str) -> asyncio.Future[Any]:
         """Look at a key, together with all that are looked at in this tick."""
@@ -81,7 +95,7 @@ class Line:
     def run(self, begin: Callable[[], Steps], *, repeat: bool) -> asyncio.Future[Any]:
         """Take steps; the future has their answer."""
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._start(begin, partial(_settle, future), repeat=repeat)
+        self._start(begin, partial(settle, future), repeat=repeat)
         return future
 
     async def aclose(self) -> None:
@@ -96,7 +110,7 @@ class Line:
         keys = list(asked)
         for at in range(0, len(keys), MOST_AT_ONCE):
             some = {key: asked[key] for key in keys[at:at + MOST_AT_ONCE]}
-            self._start(partial(self._commands.reading.many, list(some)), partial(_settle_all, some), repeat=True)
+            self._start(partial(self._commands.reading.many, list(some)), partial(settle_all, some), repeat=True)
 
     def _start(self, begin: Callable[[], Steps], done: Callable[[Any], None], *, repeat: bool) -> None:
         job = Job(begin, done, self._loop.time() + self._timeout, repeat=repeat)
@@ -146,7 +160,7 @@ class Line:
         try:
             async with asyncio.timeout(self._timeout):
                 await connection.connect()
-                await converse(connection, self._commands.greet())
+                await self._greet(connection)
             broken = await self._talk(connection)
             again = not isinstance(broken, TimeoutError)
             error = unavailable(broken)
@@ -160,6 +174,9 @@ class Line:
             self._session = None
             self._break(error, again=again)
             await hang_up(connection)
+
+    async def _greet(self, connection: Any) -> None:
+        self._met = await converse(connection, self._commands.greet())
 
     async def _talk(self, connection: Any) -> Exception:
         """Write and read side by side; what the first of them broke with."""
@@ -185,6 +202,8 @@ class Line:
                 await asyncio.sleep(0)
                 if reader.done():
                     return
+            if self._met != self._commands.server:
+                raise RedisConnectionError("another connection found another server in its place")
             while len(self._sent) >= MOST_UNANSWERED:
                 self._room.clear()
                 await self._room.wait()
@@ -205,8 +224,9 @@ class Line:
             self._room.set()
             if job in self._jobs:
                 self._advance(job, replies)
-            if isinstance(first, ReadOnlyError):
-                raise first
+            refused = next((reply for reply in replies if isinstance(reply, ReadOnlyError)), None)
+            if refused is not None:
+                raise refused
 
     def _break(self, error: Exception, *, again: bool) -> None:
         """Ask anew, once, for what a restart of the server has cut off, and answer the others."""
@@ -248,7 +268,7 @@ async def reply_of(connection: Any) -> Any:
         return refused
 
 
-def _settle(future: asyncio.Future[Any], answer: Any) -> None:
+def settle(future: asyncio.Future[Any], answer: Any) -> None:
     """Give a coroutine its answer, unless it was cancelled, which is nobody else's business."""
     if future.done():
         return
@@ -258,7 +278,8 @@ def _settle(future: asyncio.Future[Any], answer: Any) -> None:
         future.set_result(answer)
 
 
-def _settle_all(asked: dict[str, list[asyncio.Future[Any]]], answer: Any) -> None:
+def settle_all(asked: dict[str, list[asyncio.Future[Any]]], answer: Any) -> None:
+    """Give each coroutine the answer to its key, or what was raised instead of all of them."""
     for key, futures in asked.items():
         for future in futures:
-            _settle(future, twin(answer) if isinstance(answer, Exception) else answer[key])
+            settle(future, twin(answer) if isinstance(answer, Exception) else answer[key])

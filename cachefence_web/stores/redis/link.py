@@ -16,6 +16,7 @@ from cachefence_web.stores.redis.opening import Opening
 from cachefence_web.stores.redis.packing import hiredis, pack
 from cachefence_web.stores.redis.refusals import BROKEN
 from cachefence_web.stores.redis.scripts import Command, Replies, Steps
+from cachefence_web.stores.redis.sentinel import Punctual
 
 _BUFFER = 65536
 _SLACK = 0.02
@@ -67,10 +68,9 @@ class BoundedSocket:
             self.settimeout(left)
 
 
-class Bounded:
+class Bounded(Punctual):
     """Mixed into redis-py's own connections, in front of them: their socket is a bounded one."""
 
-    deadline: float
     bounds: BoundedSocket
 
     def _connect(self) -> BoundedSocket:
@@ -88,14 +88,17 @@ def bounded(way: Opening) -> Opening:
 class Link:
     """One connection, used by one thread at a time; once it broke it stays `broken`.
 
+    met: the replication id of the server that was greeted on it.
+
     Raises, from every method that talks: a RedisError or OSError when it breaks.
     """
 
-    __slots__ = ("_bounds", "_connection", "broken", "used")
+    __slots__ = ("_bounds", "_connection", "broken", "met", "used")
 
     def __init__(self, way: Opening, deadline: float) -> None:
         self.broken = False
         self.used = False
+        self.met = ""
         self._connection = connection = way.kind(**way.settings)
         left = max(0.001, deadline - monotonic())
         connection.socket_connect_timeout = connection.socket_timeout = left
@@ -132,6 +135,18 @@ class Link:
             if not whole:
                 self.close()
         return replies
+
+    def tell(self, commands: list[Command], deadline: float) -> None:
+        """The first half of an exchange, with a link that stands for one of several."""
+        if self._bounds is not None:
+            self._bounds.deadline = deadline
+        self._send(commands)
+
+    def take_in(self, count: int, deadline: float) -> Replies:
+        """The second half; when either half breaks, the caller closes."""
+        if self._bounds is not None:
+            self._bounds.deadline = deadline
+        return [self._reply() for _ in range(count)]
 
     def send(self, command: Command) -> None:
         """Send a command whose replies come at their own time; from now on there is no deadline."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import redis
 import redis.asyncio
@@ -16,6 +16,8 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from cachefence_web.errors import ConfigurationError
+from cachefence_web.stores.opening import described, explained
+from cachefence_web.stores.redis import sentinel
 
 _OTHER_COLOUR = {
     redis.Connection: async_connection.Connection,
@@ -44,10 +46,15 @@ def opening(where: Any, *, asynchronous: bool) -> Opening:
     Raises:
         ConfigurationError: for a URL that redis-py cannot read, or a client that only exists in the other colour.
     """
-    pool = _pool_of(where, asynchronous=asynchronous)
+    pool, sentinels = _pool_of(where, asynchronous=asynchronous)
     settings = {name: value for name, value in dict(pool.connection_kwargs).items()
                 if not name.startswith(_POOLS_OWN) and name != "retry_on_error"}
-    kind = _coloured(pool.connection_class, settings, asynchronous=asynchronous)
+    if sentinels is not None:
+        for name in ("connection_pool", *_ONE_COLOUR):
+            settings.pop(name, None)
+        kind = sentinel.found_by(sentinels, pool.connection_class, settings, asynchronous=asynchronous)
+    else:
+        kind = _coloured(pool.connection_class, settings, asynchronous=asynchronous)
     retry = AsyncRetry(NoBackoff(), 0) if asynchronous else Retry(NoBackoff(), 0)
     settings.update(decode_responses=False, protocol=2, retry=retry, retry_on_timeout=False, health_check_interval=0,
                     socket_timeout=None, socket_connect_timeout=None)
@@ -55,21 +62,29 @@ def opening(where: Any, *, asynchronous: bool) -> Opening:
         kind(**settings)
     except (TypeError, ValueError, RedisError) as wrong:
         raise ConfigurationError(
-            f"redis-py makes no connection for {_described(where)}: {wrong}; correct the options") from None
+            f"redis-py makes no connection for {described(where)}: {explained(where, wrong)}; correct the"
+            " options") from None
     return Opening(kind, settings, _place(settings))
 
 
-def _pool_of(where: Any, *, asynchronous: bool) -> Any:
-    if not isinstance(where, str):
-        return where.connection_pool
+def _pool_of(where: Any, *, asynchronous: bool) -> tuple[Any, sentinel.Sentinels | None]:
+    """A pool of redis-py's, whose settings are of use, and who knows where the primary is, if that may change."""
     pools = async_connection.ConnectionPool if asynchronous else redis.ConnectionPool
     try:
-        parts = urlsplit(where)
+        if not isinstance(where, str):
+            return where.connection_pool, sentinel.of_pool(where.connection_pool)
+        sentinels = None
+        if urlsplit(where).scheme in sentinel.SCHEMES:
+            sentinels, url = sentinel.of_url(where)
+        else:
+            url = where
+        parts = urlsplit(url)
         if parts.scheme != "unix" and not (parts.path.strip("/") or "0").isdecimal():
             raise ValueError(f"the path is the number of a database, such as /0, not {parts.path!r}")
-        return pools.from_url(where)
+        return pools.from_url(url), sentinels
     except (TypeError, ValueError) as wrong:
-        raise ConfigurationError(f"{_described(where)} is no Redis URL that redis-py can use: {wrong}") from None
+        raise ConfigurationError(
+            f"{described(where)} is no Redis that redis-py can use: {explained(where, wrong)}") from None
 
 
 def _coloured(kind: type[Any], settings: dict[str, Any], *, asynchronous: bool) -> type[Any]:
@@ -101,17 +116,8 @@ def _fake(*, asynchronous: bool) -> type[Any]:
 def _place(settings: dict[str, Any]) -> str:
     if settings.get("server") is not None:
         at = f"fake:{id(settings['server'])}"
-    elif "connection_pool" in settings:
-        at = f"sentinel:{settings['connection_pool'].service_name}"
+    elif "sentinels" in settings:
+        at = settings["sentinels"].place
     else:
         at = settings.get("path") or f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}"
     return f"{at}/{settings.get('db') or 0}"
-
-
-def _described(where: Any) -> str:
-    """The URL without its password, which an error message would carry into logs."""
-    if not isinstance(where, str):
-        return f"the client's {type(where).__name__}"
-    parts = urlsplit(where)
-    user, at, host = parts.netloc.rpartition("@")
-    return repr(urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***{at}{host}" if at else host)))

@@ -7,25 +7,36 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
+from typing import Generic, Protocol, TypeVar
 
 from cachefence_web.errors import StoreUnavailable
-from cachefence_web.stores.redis.link import Link
-
-MOST_CONNECTIONS = 50
 
 
-class Pool:
+class Pooled(Protocol):
+    """A link, as far as the pool knows it: broken is for good, and used is what has been in the pool."""
+
+    broken: bool
+    used: bool
+
+    def close(self) -> None:
+        """Disconnect."""
+
+
+L = TypeVar("L", bound=Pooled)
+
+
+class Pool(Generic[L]):
     """At most `most` links, made by `connect(deadline)`."""
 
-    def __init__(self, connect: Callable[[float], Link], most: int) -> None:
+    def __init__(self, connect: Callable[[float], L], most: int) -> None:
         self._connect = connect
         self._most = most
-        self._idle: deque[Link] = deque()
+        self._idle: deque[L] = deque()
         self._made = 0
         self._waiting = 0
         self._changed = threading.Condition()
 
-    def take(self, deadline: float) -> Link:
+    def take(self, deadline: float) -> L:
         """An idle link, or a new one, or the first to come back.
 
         Raises:
@@ -37,7 +48,7 @@ class Pool:
         except IndexError:
             return self._wait(deadline) or self._make(deadline)
 
-    def give(self, link: Link) -> None:
+    def give(self, link: L) -> None:
         """Take a link back; a broken one is closed."""
         if link.broken:
             link.close()
@@ -61,7 +72,7 @@ class Pool:
         while self._idle:
             self._idle.pop().close()
 
-    def _wait(self, deadline: float) -> Link | None:
+    def _wait(self, deadline: float) -> L | None:
         """An idle link; None for the right to make one."""
         with self._changed:
             self._waiting += 1
@@ -80,7 +91,7 @@ class Pool:
             finally:
                 self._waiting -= 1
 
-    def _make(self, deadline: float) -> Link:
+    def _make(self, deadline: float) -> L:
         try:
             return self._connect(deadline)
         except BaseException:

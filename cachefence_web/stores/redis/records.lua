@@ -35,26 +35,35 @@ local function birth(record, fences)
   }
 end
 
-local function recount(found, fences)
+-- left: how many there are. A set that ran empty is not looked at again: where its slot is on the way to another node of
+-- a Cluster, Redis would break off the script that does, since it could be there.
+local function recount(found, fences, left)
+  found.pending, found.soonest, found.latest = math.min(left, 999999), 0, 0
+  if left == 0 then
+    return
+  end
   local first = redis.call('ZRANGE', fences, 0, 0, 'WITHSCORES')
   local final = redis.call('ZRANGE', fences, -1, -1, 'WITHSCORES')
-  found.pending = math.min(redis.call('ZCARD', fences), 999999)
   found.soonest = tonumber(first[2] or 0)
   found.latest = tonumber(final[2] or 0)
 end
 
 -- Apply the fences whose deadline has passed: a writer that let its deadline pass is dead, and may have committed.
+-- found.left: how many there are then, if that was looked at.
 -- found.lost: fences were evicted, and which is not known: until the latest deadline nothing under the tag counts.
 -- That date is not written into the record before it has come: a clock raised past it would undo the fence.
 local function settle(record, fences, found)
   if found.pending == 0 then
     return
   end
-  found.lost = redis.call('ZCARD', fences) < found.pending
+  found.left = redis.call('ZCARD', fences)
+  found.lost = found.left < found.pending
   local passed = redis.call('ZREVRANGEBYSCORE', fences, text(now), '-inf', 'WITHSCORES', 'LIMIT', 0, 1)
   if passed[2] then
     local deadline = tonumber(passed[2])
-    found.pending = found.pending - redis.call('ZREMRANGEBYSCORE', fences, '-inf', text(now))
+    local dropped = redis.call('ZREMRANGEBYSCORE', fences, '-inf', text(now))
+    found.pending = found.pending - dropped
+    found.left = found.left - dropped
     found.invalidated = math.max(found.invalidated, deadline)
     remember(tag_of(record), deadline)
     found.changed = true
@@ -66,7 +75,7 @@ local function settle(record, fences, found)
     found.changed = true
   end
   if not found.lost then
-    recount(found, fences)
+    recount(found, fences, found.left)
   end
 end
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     BusyLoadingError,
+    ClusterCrossSlotError,
     MaxConnectionsError,
     NoPermissionError,
     OutOfMemoryError,
@@ -28,6 +30,8 @@ _ADVICE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] =
     (OutOfMemoryError, "Redis is out of memory; raise maxmemory, or set a maxmemory-policy that evicts"),
     (BusyLoadingError, "Redis is loading its data set and will answer when it has done so"),
     (MaxConnectionsError, "Redis takes no more clients; raise its maxclients"),
+    ((AskError, ClusterCrossSlotError),
+     "this Redis is a node of a Redis Cluster; write redis+cluster:// or rediss+cluster:// in the URL"),
     (ResponseError, "Redis refused a command of the cache's; the reason follows"),
     ((RedisTimeoutError, TimeoutError), "Redis gave no answer in time; see whether it is up, or raise `timeout`"),
 )
@@ -35,6 +39,10 @@ _ADVICE: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] =
 
 def unavailable(error: BaseException) -> StoreUnavailable:
     """The error for our callers, with the original one as its cause."""
+    if isinstance(error, StoreUnavailable):
+        again = StoreUnavailable(*error.args)
+        again.__cause__ = error.__cause__
+        return again
     advice = next((advice for kind, advice in _ADVICE if isinstance(error, kind)),
                   "Redis cannot be reached or used; see whether it is up, and the URL right")
     refused = StoreUnavailable(f"{advice}: {error}" if str(error) else advice)

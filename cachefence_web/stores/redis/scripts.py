@@ -29,13 +29,16 @@ class Script:
 
 
 _CLOCK, _RECORDS, _SLOT = ("clock",), ("clock", "records"), ("slot",)
-_ADMISSION = ("clock", "records", "admit", "slot")
+_ADMISSION = ("clock", "records", "lasting", "admit", "slot", "filing")
 _IN_FRONT = {
     "peek": _CLOCK, "instant": _CLOCK, "adopt": _CLOCK, "clear": _CLOCK, "invalidate": _CLOCK,
     "expire": _RECORDS, "settle": _RECORDS, "fence": _RECORDS, "lift": _RECORDS,
     "fill": _ADMISSION, "put": _ADMISSION,
     "claim": _SLOT, "renew": _SLOT, "release": _SLOT, "delete": _SLOT, "amend": _SLOT, "add": _SLOT,
-    "prolong": (), "note": (),
+    "swap": _SLOT, "glance": _SLOT, "sweep": _SLOT, "swept": ("clock", "lasting"),
+    "admission": ("clock", "records", "lasting", "admit"), "file": ("slot", "filing"), "time": ("node",),
+    "lay": ("slot", "filing", "node"),
+    "prolong": ("lasting",), "note": (),
 }
 
 

@@ -1,4 +1,7 @@
-"""What a process knows of the store's clock between two looks at it: never less than the clock shows."""
+"""What a process knows of the store's clock between two looks at it: never less than the clock shows.
+
+With the clock comes the word that there is something to sweep: whoever uses the store at all hears it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from cachefence_web.errors import StoreUnavailable
 
 RESAMPLE = 5_000_000
 """Microseconds after which the store is asked again, with the next read: bounds what drift can add up to."""
+
+UNSWEPT = b"unswept"
+"""What ends the reply of a script that saw that there is something to sweep."""
 
 _BOOTTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -25,15 +31,18 @@ class StoreTime:
     Any thread may learn, any may ask: a sample is replaced as a whole, and each is as true as the other.
     """
 
-    __slots__ = ("_sample", "clock")
+    __slots__ = ("_sample", "clock", "on_leftovers")
 
     def __init__(self, clock: Callable[[], int] = local_clock) -> None:
         self.clock = clock
         self._sample: tuple[int, int, int] | None = None
+        self.on_leftovers: Callable[[], None] | None = None
 
     def learn(self, reply: Sequence[bytes], sent: int) -> None:
         """Take the sample that begins a script's reply: instant, epoch, TIME; it was sent for at `sent`."""
         self._sample = (int(reply[0]), sent, int(reply[2]))
+        if reply[-1] == UNSWEPT and self.on_leftovers is not None:
+            self.on_leftovers()
 
     def is_old(self, sent: int) -> bool:
         """Whether the store should be asked again."""
