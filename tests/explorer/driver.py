@@ -11,6 +11,7 @@ from cachefence_web.core import plans
 from cachefence_web.core.effects import (
     Effect,
     Outcome,
+    StoreEffect,
 )
 from cachefence_web.core.flight import (
     Again,
@@ -28,6 +29,7 @@ from cachefence_web.core.flight import (
     RollCall,
     Served,
     Status,
+    Together,
 )
 from cachefence_web.runtime.flights import Flight as RealFlight
 from cachefence_web.runtime.flights import name_of
@@ -56,7 +58,7 @@ def resume(world: World, name: str, answer: Any) -> None:
     for earlier in task.answers:
         _send(plan, earlier)
     answers = list(task.answers)
-    world.change(name, pending=None, reply=None, waiting=None)
+    world.change(name, pending=None, reply=None, half=None, waiting=None)
     while True:
         try:
             effect = _send(plan, answer)
@@ -83,9 +85,12 @@ def _send(plan: Any, answer: Any) -> Effect[Any]:
     return plan.send(answer)  # type: ignore[no-any-return]
 
 
-def at_once(world: World, task: Task, effect: Effect[Any], step: int) -> tuple[Any] | None:
+def at_once(world: World, task: Task, effect: Effect[Any], step: object) -> tuple[Any] | None:
     """The answer to an effect that waits for nothing; None for one that does."""
     match effect:
+        case Together(effects):
+            return None if any(isinstance(one, StoreEffect) for one in effects) else (
+                together(world, task.name, effects, (), step),)
         case RollCall(key):
             return (len(_flight_of(world, task, key).seats) if _is_aboard(world, task, key) else 1,)
         case NewToken():
@@ -109,6 +114,20 @@ def at_once(world: World, task: Task, effect: Effect[Any], step: int) -> tuple[A
         case _:
             return None
     return (None,)
+
+
+def together(world: World, name: str, effects: tuple[Effect[Any], ...], replies: tuple[Any, ...], step: object) -> Any:
+    """The answers to effects taken together: the store's, which are here, and those that wait for nothing."""
+    stored = iter(replies)
+    answers = []
+    for number, effect in enumerate(effects):
+        if isinstance(effect, StoreEffect):
+            answers.append(next(stored))
+            continue
+        answered = at_once(world, world.tasks[name], effect, f"{step}-{number}")
+        assert answered is not None, f"{effect} waits beside others"
+        answers += answered
+    return tuple(answers)
 
 
 def _is_aboard(world: World, task: Task, key: str) -> bool:
@@ -240,6 +259,9 @@ def finish(world: World, task: Task, result: Any) -> None:
         case Failed(error=error):
             if not world.fallible:
                 raise Violation(f"{task.name} was given {error!r}, and nothing had failed")
+        case list():
+            for one in result:
+                finish(world, task, one)
         case int() if not isinstance(result, bool):
             if result in world.totals:
                 raise Violation(f"{task.name} counted to {result}, as somebody else did")

@@ -7,11 +7,14 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from cachefence_web.core.effects import Clear, StoreEffect, TakeInstant, Wait
+from cachefence_web.core.effects import Clear, Fill, Put, StoreEffect, TakeInstant, Wait
 from cachefence_web.core.entry import NEVER
 from cachefence_web.stores.ledger import Held, Ledger
+from tests.explorer import cluster
+from tests.explorer.cluster import Server, file
 from tests.explorer.processes import Commit
 from tests.explorer.shapes import NOWHERE
+from tests.explorer.steps import note
 from tests.explorer.world import World
 
 HOUR = 3_600_000_000
@@ -38,14 +41,22 @@ def mishaps(world: World) -> Iterator[Move]:
 
 
 def _of_network(world: World) -> Iterator[Move]:
-    for effect, sent in world.network:
-        def arrive(world: World, effect: StoreEffect[object] = effect, sent: int = sent) -> None:
-            world.network = tuple(item for item in world.network if item != (effect, sent))
-            world.ledger.perform(effect, world.time + 1, world.new_epoch, not_after=sent)
-        yield Move(f"the delayed {brief(effect)} arrives", arrive)
+    for request in world.network:
+        yield Move(f"the delayed {brief(request[0])} arrives", partial(_arrive, request=request))
     for writer, rows in world.transit:
         yield Move(f"{writer}'s commit takes effect", partial(_take_effect, writer=writer, rows=rows))
         yield Move(f"{writer}'s commit comes to nothing", partial(_come_to_nothing, writer=writer, rows=rows))
+
+
+def _arrive(world: World, request: tuple[StoreEffect[object], int, bool | None]) -> None:
+    effect, sent, admitted = request
+    world.network = tuple(item for item in world.network if item != request)
+    if admitted is None:
+        world.ledger.perform(effect, world.time + 1, world.new_epoch, not_after=sent)
+    elif isinstance(effect, Fill | Put):
+        answer = file(world, effect, admitted, sent - 1)
+        if isinstance(effect, Fill):
+            note(world, world.tasks[effect.token.rpartition(".")[0]], effect, answer)
 
 
 def _take_effect(world: World, writer: str, rows: tuple[str, ...]) -> None:
@@ -153,6 +164,10 @@ def _of_losses(world: World) -> Iterator[Move]:
             yield Move("the replica falls behind", _fall_behind, fault=True)
         else:
             yield Move("a failover to that replica", _fail_over, fault=True)
+    for server in Server:
+        if world.may(f"failover of {server}"):
+            yield (Move(f"the replica of the {server} falls behind", _fall_behind, fault=True) if world.snapshot is None
+                   else Move(f"a failover of the {server}", partial(_fail_server_over, server=server), fault=True))
 
 
 def _is_there(ledger: Ledger, thing: str) -> bool:
@@ -205,6 +220,22 @@ def _fail_over(world: World) -> None:
     world.ledger, world.snapshot = world.snapshot.copy(), None
     adopt(world)
     held = {lease.token for lease in world.ledger.leases.values()}
+    world.live = {token: of for token, of in world.live.items() if token in held}
+    world.check_protection()
+
+
+def _fail_server_over(world: World, server: Server) -> None:
+    """Of a cluster, one server only: who reaches the new one first begins an epoch, before anything is read there."""
+    world.spend(f"failover of {server}")
+    assert world.snapshot is not None
+    ledger, before, world.snapshot = world.ledger, world.snapshot.copy(), None
+    if server is Server.DATES:
+        ledger.dates = before.dates
+    else:
+        ledger.entries, ledger.leases, ledger.failures = before.entries, before.leases, before.failures
+        cluster.reconnect(world)
+    adopt(world)
+    held = {lease.token for lease in ledger.leases.values()}
     world.live = {token: of for token, of in world.live.items() if token in held}
     world.check_protection()
 

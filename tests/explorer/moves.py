@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
-from cachefence_web.core.effects import Claim, Outcome, Put, StoreEffect, Wait
-from cachefence_web.core.flight import Board, Fly, Overdue
+from cachefence_web.core.effects import Claim, Fill, Outcome, Put, StoreEffect, Wait
+from cachefence_web.core.flight import Board, Fly, Overdue, Together
 from cachefence_web.core.tags import Instant
 from cachefence_web.errors import StoreUnavailable
-from tests.explorer.driver import begin, may_be_joined, resume
+from tests.explorer.cluster import Server, in_parts, servers, take_part
+from tests.explorer.driver import begin, may_be_joined, resume, together
 from tests.explorer.mishaps import Move, brief, mishaps
 from tests.explorer.processes import Commit, Ended, Row, RowUnreadable
 from tests.explorer.steps import claim_in_parts, perform
@@ -20,7 +21,8 @@ from tests.explorer.world import Promise, Task, Thrown, Violation, World
 def moves(world: World) -> Iterator[Move]:
     """Everything that can happen next."""
     for task in world.tasks.values():
-        if not task.over and task.process not in world.dead:
+        if not task.over and task.process not in world.dead and (
+                task.begun or task.name not in world.after or world.tasks[world.after[task.name]].begun):
             for label, happen, fault in _of_task(world, task):
                 yield Move(label, happen if task.begun else partial(_first, task.name, happen), fault)
     yield from mishaps(world)
@@ -44,8 +46,9 @@ def _of_task(world: World, task: Task) -> Iterator[Move]:
             elif world.may("impatience"):
                 yield Move(f"{name} has waited long enough", partial(_lose_patience, name=name), fault=True)
         case StoreEffect():
-            yield Move(f"{name}: {brief(task.pending)}", partial(_perform, name=name))
-            yield from _faults(world, task, task.pending)
+            yield from _of_store(world, task, task.pending)
+        case Together():
+            yield Move(f"{name}: {brief(_next_of(task))}, and more", partial(_perform_next, name=name))
         case Row(row):
             yield Move(f"{name} reads {row} in version {world.rows[row]}", partial(_read, name=name))
             if world.may("failing"):
@@ -63,6 +66,18 @@ def _of_task(world: World, task: Task) -> Iterator[Move]:
                 yield Move(f"{name} gives its flight up", partial(_give_up, name=name), fault=True)
 
 
+def _of_store(world: World, task: Task, effect: StoreEffect[object]) -> Iterator[Move]:
+    name = task.name
+    if not (world.cluster and in_parts(effect)):
+        yield Move(f"{name}: {brief(effect)}", partial(_perform, name=name))
+        yield from _faults(world, task, effect)
+        return
+    for server in servers(world, task, effect):
+        yield Move(f"{name}: {brief(effect)}, by the server of the {server}",
+                   partial(_perform_part, name=name, server=server))
+        yield from _faults_in_part(world, task, effect, server)
+
+
 def _perform(world: World, name: str) -> None:
     task = world.tasks[name]
     assert isinstance(task.pending, StoreEffect)
@@ -72,6 +87,35 @@ def _perform(world: World, name: str) -> None:
             return
     else:
         answer = perform(world, task, task.pending)
+    _answered(world, task, answer)
+
+
+def _perform_part(world: World, name: str, server: Server) -> None:
+    task = world.tasks[name]
+    assert isinstance(task.pending, StoreEffect)
+    answer = take_part(world, task, task.pending, server)
+    if answer is not None:
+        _answered(world, task, answer[0])
+
+
+def _next_of(task: Task) -> StoreEffect[object]:
+    assert isinstance(task.pending, Together)
+    return [effect for effect in task.pending.effects if isinstance(effect, StoreEffect)][len(task.half or ())]
+
+
+def _perform_next(world: World, name: str) -> None:
+    """A pipeline is taken one by one; what waits for nothing is answered behind it, as the real drivers do."""
+    task = world.tasks[name]
+    assert isinstance(task.pending, Together)
+    effects = task.pending.effects
+    replies = (*(task.half or ()), perform(world, task, _next_of(task)))
+    task = world.change(name, half=replies)
+    if len(replies) == sum(isinstance(effect, StoreEffect) for effect in effects):
+        _answered(world, task, together(world, name, effects, replies, len(task.answers)))
+
+
+def _answered(world: World, task: Task, answer: object) -> None:
+    name = task.name
     if world.split and (task.flight is not None or task.aboard) and may_be_joined(world, task):
         world.change(name, reply=(answer,))
     else:
@@ -94,6 +138,18 @@ def _faults(world: World, task: Task, effect: StoreEffect[object]) -> Iterator[M
         yield Move(f"{name}: {brief(effect)} is delayed", partial(_delay, name=name), fault=True)
 
 
+def _faults_in_part(world: World, task: Task, effect: StoreEffect[object], server: Server) -> Iterator[Move]:
+    """No answer comes from one of two servers; what it was asked to file may yet come to it."""
+    name = task.name
+    if world.may("outage"):
+        yield Move(f"{name} cannot reach the server of the {server} for {brief(effect)}", partial(_miss, name=name),
+                   fault=True)
+        yield Move(f"{name}: {brief(effect)}, but the reply of the server of the {server} is lost",
+                   partial(_part_unheard, name=name, server=server), fault=True)
+    if world.may("delay") and server is Server.KEYS and isinstance(effect, Fill | Put):
+        yield Move(f"{name}: {brief(effect)} is admitted, and delayed", partial(_delay, name=name), fault=True)
+
+
 _UNAVAILABLE = Thrown(StoreUnavailable, "no answer")
 
 
@@ -112,11 +168,21 @@ def _unheard(world: World, name: str) -> None:
     resume(world, name, _UNAVAILABLE)
 
 
+def _part_unheard(world: World, name: str, server: Server) -> None:
+    world.spend("outage")
+    task = world.tasks[name]
+    assert isinstance(task.pending, StoreEffect)
+    take_part(world, task, task.pending, server)
+    if isinstance(task.pending, Claim):
+        world.live.pop(task.pending.token, None)
+    resume(world, name, _UNAVAILABLE)
+
+
 def _delay(world: World, name: str) -> None:
     world.spend("delay")
-    effect = world.tasks[name].pending
-    assert isinstance(effect, StoreEffect)
-    world.network += ((effect, world.time),)
+    task = world.tasks[name]
+    assert isinstance(task.pending, StoreEffect)
+    world.network += ((task.pending, world.time, task.half[1][0] if task.half else None),)
     resume(world, name, _UNAVAILABLE)
 
 

@@ -1,4 +1,4 @@
-"""What runs in the simulated processes: computes that read rows, callers, and writers with their fences."""
+"""What runs in the simulated processes: computes that read rows, and callers; writers are in `writers.py`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from typing import Any
 from msgspec.structs import replace
 
 from cachefence_web.core import plans, writing
-from cachefence_web.core.effects import Effect, Expire, Fence, Lift, Outcome, Plan, TakeInstant
+from cachefence_web.core.effects import Effect, Outcome, Plan
+from cachefence_web.core.entry import Kind
 from cachefence_web.core.flight import (
     Ask,
     Compute,
     Computed,
+    ComputeMany,
     Failed,
     Fitness,
     Lead,
@@ -23,15 +25,14 @@ from cachefence_web.core.flight import (
     Recording,
     Served,
 )
-from cachefence_web.core.policy import Policy
 from cachefence_web.core.tags import Lease
 from cachefence_web.errors import StoreUnavailable
 from tests.explorer.world import Versions, Violation
 
-FENCE_LIFE = 30.0
-"""Seconds; longer than a back-off, shorter than any value's life here."""
-
 Running = Generator[Effect[Any], Any, Any]
+
+NUMBER = "number"
+"""The key under which the version of a row stands as a number, so that the store can add to it."""
 
 
 class RowUnreadable(Exception):
@@ -67,6 +68,14 @@ class Ended(Effect[None], frozen=True):
     token: str | None
 
 
+class Said(Effect[None], frozen=True):
+    """A call returned: who reads from here on sees this version of the row."""
+
+    row: str
+    version: int
+    unless_stale: bool = False
+
+
 def driven(plan: Plan[Any]) -> Running:
     """A plan whose computes are run where it asks for them."""
     answer: Any = None
@@ -78,8 +87,13 @@ def driven(plan: Plan[Any]) -> Running:
             return done.value
         error = None
         try:
-            answer = (yield from computing(effect.ask, effect.granted)) if isinstance(effect, Compute) else (
-                yield effect)
+            match effect:
+                case Compute():
+                    answer = yield from computing(effect.ask, effect.granted)
+                case ComputeMany():
+                    answer = yield from computing_many(effect)
+                case _:
+                    answer = yield effect
         except StoreUnavailable as unavailable:
             error = unavailable
 
@@ -97,15 +111,31 @@ def computing(ask: Ask, granted: Any) -> Running:
         return Raised(error, tuple(recording.tags))
     yield Ended(token)
     elapsed = 10.0 if ask.policy.early > 1 else 0.0
+    if ask.key == NUMBER:
+        ((_, version),) = value
+        return Computed(value, b"%d" % version, tuple(recording.tags), recording.storable, elapsed, Kind.NUMBER)
     payload = None if ask.key.startswith("unstorable") else repr(value).encode()
     return Computed(value, payload, tuple(recording.tags), recording.storable, elapsed)
 
 
+def computing_many(effect: ComputeMany) -> Running:
+    """Run a caller's batch function, which reads a row for each key; all of its values depend on all that it read."""
+    tokens = [lead.granted.token if lead.granted is not None else None for lead in effect.leads]
+    keys = [lead.ask.key for lead in effect.leads]
+    for key, token in zip(keys, tokens, strict=True):
+        yield Began(key, token)
+    recording = Recording()
+    values = yield from effect.compute(keys)(recording)
+    for token in tokens:
+        yield Ended(token)
+    return tuple(Computed(values[key], repr(values[key]).encode(), tuple(recording.tags)) for key in keys)
+
+
 @lru_cache(maxsize=10_000)
 def value_of(payload: bytes) -> Versions:
-    """The value of a payload."""
-    value: Versions = ast.literal_eval(payload.decode())
-    return value
+    """The value of a payload; that of a number is the version of row `a`."""
+    value: Versions | int = ast.literal_eval(payload.decode())
+    return (("a", value),) if isinstance(value, int) else value
 
 
 def reads(*rows: str) -> Callable[[Recording], Running]:
@@ -139,6 +169,21 @@ def uses(inner: Ask, *rows: str) -> Callable[[Recording], Running]:
 def caller(ask: Ask) -> Callable[[], Running]:
     """Somebody who asks for a value."""
     return lambda: driven(plans.get_or_set(ask))
+
+
+def many(*asks: Ask, row: str = "a") -> Callable[[], Running]:
+    """Somebody who asks for many values, all of them made of one row that is read for each."""
+
+    def compute(keys: list[str]) -> Callable[[Recording], Running]:
+        def of_keys(recording: Recording) -> Running:
+            values = {}
+            for key in keys:
+                values[key] = yield from reads(row)(recording)
+            return values
+
+        return of_keys
+
+    return lambda: driven(plans.get_or_set_many(asks, compute))
 
 
 def getter(ask: Ask) -> Callable[[], Running]:
@@ -223,86 +268,3 @@ def quitter(ask: Ask) -> Callable[[], Running]:
         return begun
 
     return respond
-
-
-def transaction(name: str, *rows: str, fenced: bool = True) -> Callable[[], Running]:
-    """A writer as an ORM integration makes it: fence, COMMIT, lift; it returns what it knows to be committed."""
-
-    def write() -> Running:
-        try:
-            if fenced:
-                yield from Fence(rows, name, FENCE_LIFE)
-        except StoreUnavailable:
-            return None
-        outcome = yield Commit(rows, FENCE_LIFE)
-        try:
-            yield from Lift(rows, name, outcome)
-        except StoreUnavailable:
-            return None
-        return outcome
-
-    return write
-
-
-def correction(step: Effect[Any], *rows: str) -> Callable[[], Running]:
-    """A writer whom no hook sees: it commits, then says so by invalidating tags or deleting a key."""
-
-    def write() -> Running:
-        yield Commit(rows)
-        yield from step
-        if isinstance(step, Expire):
-            for row in rows:
-                yield Said(row, (yield Row(row)), unless_stale=True)
-            return None
-        return Outcome.COMMITTED
-
-    return write
-
-
-def waverer(name: str, *rows: str) -> Callable[[], Running]:
-    """A writer who fences, and then rolls back."""
-
-    def write() -> Running:
-        yield from Fence(rows, name, FENCE_LIFE)
-        yield from Lift(rows, name, Outcome.ROLLED_BACK)
-        return Outcome.ROLLED_BACK
-
-    return write
-
-
-def counter(key: str, policy: Policy) -> Callable[[], Running]:
-    """Somebody who adds one to a number."""
-    return lambda: writing.increment(key, 1, policy, create=True)
-
-
-def setter(key: str, policy: Policy, row: str, *, times: int = 1, since: bool = False) -> Callable[[], Running]:
-    """A writer who stores the new value under the key itself, once or over again.
-
-    since: the value is read back, and dated before the reading.
-    """
-
-    def write() -> Running:
-        for _ in range(times):
-            yield Commit((row,))
-            lease = (yield from TakeInstant()) if since else None
-            version = yield Row(row)
-            value = ((row, version),)
-            done = Computed(value, repr(value).encode(), (row,))
-            try:
-                yield from writing.put(key, done, policy, lease)
-            except StoreUnavailable:
-                continue
-            yield Said(row, version)
-        return None
-
-    return write
-
-
-class Said(Effect[None], frozen=True):
-    """A call returned: who reads from here on sees this version of the row."""
-
-    row: str
-    version: int
-    unless_stale: bool = False
-
-

@@ -15,9 +15,10 @@ from cachefence_web.errors import StoreUnavailable
 from cachefence_web.runtime.flights import Flight
 from cachefence_web.stores import dates, ledger
 from tests.explorer import driver, mishaps
-from tests.explorer.processes import passer, transaction
+from tests.explorer.processes import passer
 from tests.explorer.scenarios import Actor, Scenario, ask, reader
 from tests.explorer.scopes import COLD, PAIR, SCOPES, STRICT, TOGETHER, WRITER, fixed
+from tests.explorer.writers import transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,8 @@ def _counting_late(asked: Any, granted: Any, done: Any) -> Any:
     return replace(served, status=Status.STORED, covers=(yield from flight.RollCall(asked.key)))
 
 
-def _granted_to_all(*args: Any, **kwargs: Any) -> Any:
+def granted_to_all(*args: Any, **kwargs: Any) -> Any:
+    """A lease's compute, as if nobody could board too late for it."""
     granted = yield from _approach(*args, **kwargs)
     return replace(granted, covers=99) if isinstance(granted, flight.Granted) else granted
 
@@ -122,10 +124,12 @@ REMOVALS: dict[str, Removal] = {
     "a fill needs the lease": Removal(
         ledger, "is_the_tokens", always(True), SCOPES["deleted, cold"]),
     "a delete revokes the lease": Removal(ledger, "revoke", always(None), DELETED),
+    "a change revokes the lease": Removal(ledger, "revoke", always(None), SCOPES["changed, early"]),
+    "an addition revokes the lease": Removal(ledger, "revoke", always(None), SCOPES["added to, early"]),
     "what is put is still what was expected": Removal(
         ledger, "entry_is_the_one_expected", always(True), SCOPES["counting"], "counted"),
     "a put that comes late": Removal(ledger, "arrived_late", always(False), SCOPES["set twice, delayed"]),
-    "the value is theirs who came before its lease": Removal(plans, "approach", _granted_to_all, JOINED),
+    "the value is theirs who came before its lease": Removal(plans, "approach", granted_to_all, JOINED),
     "the count is taken before the fill is sent": Removal(plans, "_store", _counting_late, JOINED),
     "a landing is theirs whom it covers": Removal(Flight, "answer", _seated_for_all, JOINED),
     "a strict caller came before the lease": Removal(
@@ -139,6 +143,8 @@ REMOVALS: dict[str, Removal] = {
 }
 
 REMOVALS |= {
+    "many: the value is theirs who came before its lease": Removal(
+        plans, "approach", granted_to_all, SCOPES["many, aboard each other's flights"]),
     "what was refused is not found again": Removal(
         plans, "unless_refused", lambda found, _: found, SCOPES["requests that refuse what there is"], "refused"),
     "what was refused is not landed": Removal(

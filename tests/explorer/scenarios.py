@@ -20,11 +20,12 @@ PLAIN = Policy(ttl=None, early=0, lease=1e8, wait=1e7)
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A task to be: in which process it runs, and what it does."""
+    """A task to be: in which process it runs, and what it does; `kind` if others do the very same."""
 
     process: str
     does: Callable[[], Running]
     strict: bool = False
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Scenario:
         "any" bounds all of them together, but for "hours".
     split: replies to those who lead a flight may travel while others join it.
     torn: a claim is taken in the three parts that a pipeline sends it in.
+    cluster: dates and keys are on two servers, and what needs both is taken in parts.
     """
 
     actors: Mapping[str, Actor]
@@ -44,12 +46,13 @@ class Scenario:
     rows: tuple[str, ...] = ("a",)
     split: bool = False
     torn: bool = False
+    cluster: bool = False
 
     def world(self) -> World:
         """Its beginning."""
         world = World(
             Ledger(), {}, {}, *(dict.fromkeys(self.rows, 0) for _ in range(3)), split=self.split, torn=self.torn,
-            fallible=bool({"failing", "impatience"} & set(self.mishaps)))
+            cluster=self.cluster, fallible=bool({"failing", "impatience"} & set(self.mishaps)))
         for number, does in enumerate(self.before):
             alone = f"before{number}"
             world.tasks[alone] = Task(alone, alone, does)
@@ -59,9 +62,23 @@ class Scenario:
         world.flights, world.budget = {}, dict(self.mishaps)
         world.tasks = {name: Task(name, actor.process, actor.does, strict=actor.strict)
                        for name, actor in self.actors.items()}
+        world.after = self._twins()
         for name in self.actors:
             resume(world, name, None)
         return world
+
+    def _twins(self) -> dict[str, str]:
+        """Who begins after whom: of two that could change places, and their processes, one order is all there is."""
+        processes = [actor.process for actor in self.actors.values()]
+        after: dict[str, str] = {}
+        last: dict[tuple[str, str], str] = {}
+        for name, actor in self.actors.items():
+            if actor.kind:
+                place = (actor.kind, actor.process if processes.count(actor.process) > 1 else "any")
+                if place in last:
+                    after[name] = last[place]
+                last[place] = name
+        return after
 
 
 def ask(key: str = "k", *rows: str, policy: Policy = PLAIN, compute: Any = None) -> Ask:
@@ -71,5 +88,6 @@ def ask(key: str = "k", *rows: str, policy: Policy = PLAIN, compute: Any = None)
 
 def reader(process: str, what: Ask | None = None) -> Actor:
     """Somebody who asks for a key, `k` of row `a` unless told otherwise."""
+    kind = "" if what else "reader"
     what = what or ask()
-    return Actor(process, caller(what), strict=what.policy.consistency == "strict")
+    return Actor(process, caller(what), what.policy.consistency == "strict", kind)

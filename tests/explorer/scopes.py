@@ -6,20 +6,9 @@ from itertools import chain, combinations
 
 from cachefence_web.core.effects import Clear, Delete, Expire, Invalidate
 from cachefence_web.core.policy import Consistency, Policy
-from tests.explorer.processes import (
-    caller,
-    correction,
-    counter,
-    passer,
-    quitter,
-    refuser,
-    responder,
-    setter,
-    transaction,
-    uses,
-    waverer,
-)
+from tests.explorer.processes import NUMBER, caller, many, passer, quitter, refuser, responder, uses
 from tests.explorer.scenarios import PLAIN, Actor, Scenario, ask, reader
+from tests.explorer.writers import adder, changer, correction, counter, setter, tally, transaction, waverer
 
 STRICT = PLAIN.but({"consistency": Consistency.STRICT})
 STALE = Policy(ttl=60, stale_for=1e6, early=0, lease=1e8, wait=1e7)
@@ -34,6 +23,10 @@ COLD = (caller(ask()),)
 PAIR = {"r1": reader("p1"), "r2": reader("p2"), "w": WRITER}
 TOGETHER = {"r1": reader("p1"), "r2": reader("p1"), "w": WRITER}
 METADATA = ("record:a", "fences:a", "recent", "clock", "epoch")
+
+
+MANY = Actor("p1", many(ask("k"), ask("l")))
+"""Two keys of one row."""
 
 
 def losses(*keys: str, most: int = 9) -> dict[str, int]:
@@ -120,6 +113,16 @@ SCOPES: dict[str, Scenario] = {
         (caller(ask(policy=SOFT)),), {"hours": 1, "impatience": 1}),
     "early": Scenario({"r1": reader("p1", ask(policy=EARLY)), "r2": reader("p1", ask(policy=EARLY)), "w": WRITER},
                       (caller(ask(policy=EARLY)),), {"outage": 1}),
+    "changed, early": Scenario(
+        {"r1": reader("p1", ask(policy=EARLY)), "r2": reader("p2", ask(policy=EARLY)),
+         "w": Actor("w", changer("k", EARLY, "a"))}, (caller(ask(policy=EARLY)),), split=True),
+    "changed, cold": Scenario({**PAIR, "w": Actor("w", changer("k", PLAIN, "a"))}),
+    "added to, early": Scenario(
+        {"r1": reader("p1", ask(NUMBER, "a", policy=EARLY)), "r2": reader("p2", ask(NUMBER, "a", policy=EARLY)),
+         "w": Actor("w", tally(EARLY))}, (caller(ask(NUMBER, "a", policy=EARLY)),), split=True),
+    "added to, cold": Scenario(
+        {"r1": reader("p1", ask(NUMBER, "a")), "r2": reader("p2", ask(NUMBER, "a")), "w": Actor("w", tally(PLAIN))},
+        (), {"expiry": 1}),
     "last good": Scenario(
         {"r1": reader("p1", ask(policy=LAST_GOOD)), "r2": reader("p2", ask(policy=LAST_GOOD)), "w": WRITER},
         (caller(ask(policy=LAST_GOOD)),), {"hours": 1, "failing": 1}),
@@ -165,6 +168,11 @@ SCOPES: dict[str, Scenario] = {
     "passed by, and stored all the same": Scenario(
         {"r1": Actor("p1", passer(ask())), "r2": Actor("p1", passer(ask())), "r3": reader("p2"), "w": WRITER}),
     "counting": Scenario({name: Actor(name, counter("k", PLAIN)) for name in ("c1", "c2", "c3")}),
+    "adding": Scenario({name: Actor(name, adder("k", PLAIN)) for name in ("a1", "a2", "a3")}),
+    "many": Scenario({"r1": MANY, "r2": reader("p2", ask("l")), "w": fixed(Invalidate(("a",)))}, (), {"crash": 1}),
+    "many, aboard each other's flights": Scenario(
+        {"r1": MANY, "r2": Actor("p1", many(ask("l"), ask("k"))), "w": fixed(Invalidate(("a",)))}, split=True),
+    "many, killed": Scenario({"r1": MANY, "w": WRITER}, (), {"crash": 1, "hours": 1}),
     "two writers": Scenario({"r1": reader("p1"), "w": WRITER, "v": Actor("v", transaction("v", "a"))}, COLD,
                             {"crash": 1, "hours": 2}),
     "two writers, fences lost": Scenario(

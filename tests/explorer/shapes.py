@@ -10,15 +10,18 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, fields, is_dataclass
+from functools import lru_cache
 from types import CodeType, GeneratorType
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import fields as struct_fields
 
+from cachefence_web.core.entry import Entry
 from cachefence_web.core.flight import Ask
+from cachefence_web.core.tags import TagRecord
 from cachefence_web.stores.dates import Dates
-from cachefence_web.stores.ledger import Ledger, Stored
+from cachefence_web.stores.ledger import Held, Ledger, Stored
 
 BASE = 10**11
 """All instants are above it, and no other number is."""
@@ -58,11 +61,17 @@ def fingerprint(parts: Iterable[Flat]) -> int:
 
 Put = Callable[[Hashable], None]
 
+_ATOMS = {int, str, bytes, bool, float, type(None)}
+
 
 def _lay(value: Any, put: Put) -> None:
-    layer = _LAYERS.get(type(value))
+    kind = type(value)
+    if kind in _ATOMS:
+        put(value)
+        return
+    layer = _LAYERS.get(kind)
     if layer is None:
-        layer = _LAYERS[type(value)] = _layer_for(value)
+        layer = _LAYERS[kind] = _layer_for(value)
     layer(value, put)
 
 
@@ -74,10 +83,16 @@ def _layer_for(value: Any) -> Callable[[Any, Put], None]:
     if is_dataclass(value) or isinstance(value, Struct):
         names = tuple(field.name for field in (fields(value) if is_dataclass(value) else struct_fields(value)))
 
+        label = type(value).__name__
+
         def lay(value: Any, put: Put) -> None:
-            put(type(value).__name__)
+            put(label)
             for name in names:
-                _lay(getattr(value, name), put)
+                item = getattr(value, name)
+                if type(item) in _ATOMS:
+                    put(item)
+                else:
+                    _lay(item, put)
 
         return lay
     return _atom
@@ -87,6 +102,23 @@ def _atom(value: Any, put: Put) -> None:
     put(value)
 
 
+def _remembered(value: Any, put: Put) -> None:
+    for atom in _atoms_of(value):
+        put(atom)
+
+
+@lru_cache(maxsize=50_000)
+def _atoms_of(value: Any) -> tuple[Hashable, ...]:
+    atoms: list[Any] = []
+    _layer_for(value)(value, atoms.append)
+    return tuple(atoms)
+
+
+def remember(*kinds: type) -> None:
+    """Lay values of these kinds out but once: they are hashable, and there are few of them."""
+    _LAYERS.update(dict.fromkeys(kinds, _remembered))
+
+
 def _error(value: BaseException, put: Put) -> None:
     put(f"{type(value).__name__}: {value}")
 
@@ -94,12 +126,15 @@ def _error(value: BaseException, put: Put) -> None:
 def _sequence(value: Any, put: Put) -> None:
     put(len(value))
     for item in value:
-        _lay(item, put)
+        if type(item) in _ATOMS:
+            put(item)
+        else:
+            _lay(item, put)
 
 
 def _mapping(value: dict[Any, Any], put: Put) -> None:
     put(len(value))
-    for key in sorted(value):
+    for key in sorted(value) if len(value) > 1 else value:
         _lay(key, put)
         _lay(value[key], put)
 
@@ -119,7 +154,10 @@ def _plan(value: GeneratorType[Any, Any, Any], put: Put) -> None:
         put(frame.f_lasti)
         locals_ = frame.f_locals
         for local in (locals_["plan"],) if code.co_name == "driven" else locals_.values():
-            _lay(local, put)
+            if type(local) in _ATOMS:
+                put(local)
+            else:
+                _lay(local, put)
         inner = inner.gi_yieldfrom
 
 
@@ -143,3 +181,4 @@ _LAYERS: dict[type, Callable[[Any, Put], None]] = {
     tuple: _sequence, list: _sequence, dict: _mapping, GeneratorType: _plan, Ledger: _ledger, Dates: _dates,
     Stored: _stored, Ask: _ask,
 }
+remember(Entry, TagRecord, Held)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cachefence_web.core.effects import (
+    Add,
     Claim,
     Claimed,
     Delete,
@@ -14,6 +15,7 @@ from cachefence_web.core.effects import (
     Put,
     Release,
     StoreEffect,
+    Swap,
     TakeInstant,
 )
 from cachefence_web.core.entry import Kind
@@ -71,6 +73,8 @@ def note(world: World, task: Task, effect: StoreEffect[Any], answer: Any) -> Non
         case Fill(token=token) | Release(token=token):
             world.live.pop(token, None)
         case Put(key=key) | Delete(key=key) if answer is not Filed.CONFLICT:
+            revoke(world, key)
+        case Add(key=key) | Swap(key=key) if answer:
             revoke(world, key)
         case Fence(tags=tags, token=token):
             world.promises[task.name] = Promise(answer, tags, token, tags)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from tests.explorer.cluster_removals import CLUSTER_REMOVALS
 from tests.explorer.removals import BY_SCOPE, REMOVALS
 from tests.explorer.scopes import SCOPES
 from tests.explorer.search import Explored, exhaust
 
 
-@pytest.mark.parametrize("name", REMOVALS)
+@pytest.mark.parametrize("name", [*REMOVALS, *CLUSTER_REMOVALS])
 def test_p2_to_p5_break_without(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    removal = REMOVALS[name]
+    removal = (REMOVALS | CLUSTER_REMOVALS)[name]
     monkeypatch.setattr(removal.where, removal.check, removal.instead)
     found = exhaust(removal.scope.world(), seconds=60)
     assert found.violation, f"nothing in {found.states} states needs this check"

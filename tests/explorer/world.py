@@ -6,10 +6,14 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from msgspec import Struct
+from msgspec.structs import force_setattr
+from msgspec.structs import replace as altered
+
 from cachefence_web.core.effects import Effect, StoreEffect
 from cachefence_web.core.tags import Instant
 from cachefence_web.stores.ledger import Ledger
-from tests.explorer.shapes import NOWHERE, Flat, fingerprint, flat
+from tests.explorer.shapes import NOWHERE, Flat, fingerprint, flat, remember
 
 START = 10**12
 """The time, in microseconds, at which everything begins."""
@@ -32,15 +36,15 @@ class Thrown:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """One plan under way: the answers it was given make it what it is.
 
     make: begins the plan. process: what it dies with. flight: the one it leads, if it leads one.
     aboard: the flights it captains, by key. waiting: the flight that it waits for.
-    reply: an answer on its way. half: how far a claim has come that is taken in parts.
+    reply: an answer on its way. half: how far an effect has come that is taken in parts.
     strict: its reads promise to see every commit. floor: what they must see at least.
     fresh: what they must see of what is called fresh. committed: what it has written. shape: where the plan stands.
+    laid: all of this as atoms, once somebody has asked.
     """
 
     name: str
@@ -60,11 +64,20 @@ class Task:
     begun: bool = False
     over: bool = False
     shape: Flat = NOWHERE
+    laid: Flat | None = None
 
     @property
     def alive(self) -> bool:
         """It has taken a step, and is not over."""
         return self.begun and not self.over
+
+    def lie(self) -> Flat:
+        """All that tells it from its twin in another state."""
+        if self.laid is None:
+            own = flat(self.waiting, self.reply, self.half, self.floor, self.fresh, self.committed, self.aboard)
+            force_setattr(self, "laid", Flat(self.shape.atoms + own.atoms, self.shape.instants | own.instants))
+        assert self.laid is not None
+        return self.laid
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +110,9 @@ class Promise:
     protected: bool = True
 
 
+remember(Flight, Promise)
+
+
 @dataclass(slots=True)
 class World:
     """One state.
@@ -108,7 +124,8 @@ class World:
     live: the leases under which somebody may compute, by token, and what readers had to see then.
     computing: the tokens, and keys, of computes that run now. budget: the mishaps that are left.
     fallible: computes may fail. transit: commits that may yet take effect.
-    network: requests whose senders have given up.
+    after: who begins only after another has, for they could change places.
+    network: requests whose senders have given up, when they were sent, and whether they bring an admission.
     """
 
     ledger: Ledger
@@ -119,6 +136,7 @@ class World:
     expired: dict[str, int]
     split: bool = False
     torn: bool = False
+    cluster: bool = False
     fallible: bool = False
     time: int = START
     epochs: int = 0
@@ -128,31 +146,33 @@ class World:
     live: dict[str, tuple[str, Versions]] = field(default_factory=dict)
     computing: dict[str, str] = field(default_factory=dict)
     transit: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    network: tuple[tuple[StoreEffect[Any], int], ...] = ()
+    network: tuple[tuple[StoreEffect[Any], int, bool | None], ...] = ()
     snapshot: Ledger | None = None
     dead: frozenset[str] = frozenset()
     totals: tuple[object, ...] = ()
+    after: dict[str, str] = field(default_factory=dict)
 
     def copy(self) -> World:
         """A twin that goes its own way."""
         return World(
             self.ledger.copy(), self.tasks.copy(), self.budget.copy(), self.rows.copy(), self.returned.copy(),
-            self.expired.copy(), self.split, self.torn, self.fallible, self.time, self.epochs, self.flights.copy(),
-            self.flying.copy(), self.promises.copy(), self.live.copy(), self.computing.copy(), self.transit,
-            self.network, self.snapshot, self.dead, self.totals)
+            self.expired.copy(), self.split, self.torn, self.cluster, self.fallible, self.time, self.epochs,
+            self.flights.copy(), self.flying.copy(), self.promises.copy(), self.live.copy(), self.computing.copy(),
+            self.transit, self.network, self.snapshot, self.dead, self.totals, self.after)
 
     def fingerprint(self) -> int:
         """Equal for two states from which the same things can happen."""
         parts = []
         for task in self.tasks.values():
             if task.alive:
-                parts.append(task.shape)
-                parts.append(flat(
-                    task.waiting, task.reply, task.half, task.floor, task.fresh, task.committed, task.aboard))
+                parts.append(task.lie())
             else:
                 parts.append(_OVER if task.over else _TO_COME)
+        # Of these the keys never change, and no value is an instant.
+        parts.append(Flat((
+            *self.budget.values(), *self.rows.values(), *self.returned.values(), *self.expired.values())))
         parts.append(flat(
-            self.ledger, self.budget, self.rows, self.returned, self.expired, self.totals, self.flights,
+            self.ledger, self.totals, self.flights,
             list(self.flying.values()), self.promises, self.live, self.computing, self.transit, self.network,
             self.snapshot, self.time, self.time + self.ledger.dates.offset, sorted(self.dead)))
         return fingerprint(parts)
@@ -174,7 +194,7 @@ class World:
 
     def change(self, name: str, **changes: Any) -> Task:
         """Replace a task by what became of it."""
-        task = self.tasks[name] = replace(self.tasks[name], **changes)
+        task = self.tasks[name] = altered(self.tasks[name], laid=None, **changes)
         return task
 
     def must_see(self, versions: Versions, *, unless_stale: bool = False) -> None:
