@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -13,13 +13,15 @@ from cachefence_web.core.tags import check_tags
 from cachefence_web.errors import ConfigurationError
 from cachefence_web.runtime.engine import Counters, Engine
 from cachefence_web.runtime.flights import flights_of
-from cachefence_web.runtime.recording import inherit
+from cachefence_web.runtime.journal import outage_of
+from cachefence_web.runtime.recording import current, inherit
+from cachefence_web.runtime.sweeping import Sweeper
 from cachefence_web.serializers import Serializer, serializer_from
 from cachefence_web.stores.base import AsyncStore, Store
-from cachefence_web.stores.opening import open_pair
+from cachefence_web.stores.opening import MOST_CONNECTIONS, open_pair
 
 V = TypeVar("V")
-OnOutage = Literal["raise", "log"]
+OnOutage = Literal["journal", "log", "raise"]
 
 
 @dataclass(slots=True)
@@ -39,6 +41,7 @@ class Terms:
     policies: Mapping[str, Policy]
     on_outage: OnOutage
     fence_life: float
+    sweeper: Sweeper
 
     def ask(
         self, key: str, compute: Callable[[], Any] | None, tags: Iterable[str], policy: str | Policy | None,
@@ -100,6 +103,8 @@ def terms_for(
     timeout: float,
     on_outage: OnOutage,
     fence_life: float,
+    max_connections: int = MOST_CONNECTIONS,
+    replicas: Sequence[Any] = (),
 ) -> Terms:
     """The terms of a new cache.
 
@@ -114,13 +119,36 @@ def terms_for(
             raise ConfigurationError(f"policies[{name!r}] is a Policy, not {tier!r}: write Policy(ttl=...)")
     if policy is not None and not isinstance(policy, Policy):
         raise ConfigurationError(f"policy is a Policy, not {policy!r}: write Policy(ttl=...)")
-    if on_outage not in ("raise", "log"):
-        raise ConfigurationError(f"on_outage is 'raise' or 'log', not {on_outage!r}")
+    check_on_outage(on_outage)
     written = serializer_from(serializer, secret=secret)
-    store, async_store = open_pair(where, namespace, timeout=seconds("timeout", timeout))
+    if not isinstance(replicas, list | tuple):
+        raise ConfigurationError(f"replicas is a list of URLs, not {type(replicas).__name__}: write [...] around it")
+    store, async_store = open_pair(
+        where, namespace, timeout=seconds("timeout", timeout), max_connections=check_connections(max_connections),
+        replicas=replicas, computes=_in_a_compute)
+    sweeper = Sweeper(store)
+    for each in (store, async_store):
+        each.on_leftovers(sweeper.want)
     return Terms(
-        store, async_store, Engine(written, flights_of(store.identity)), namespace, policy or Policy(),
-        dict(policies or {}), on_outage, seconds("fence_life", fence_life))
+        store, async_store, Engine(written, flights_of(store.identity), outage_of(store.identity)), namespace,
+        policy or Policy(), dict(policies or {}), on_outage, seconds("fence_life", fence_life), sweeper)
+
+
+def check_on_outage(on_outage: object) -> None:
+    """Raises: ConfigurationError if it is none of the three."""
+    if on_outage not in ("journal", "log", "raise"):
+        raise ConfigurationError(f"on_outage is 'journal', 'log' or 'raise', not {on_outage!r}")
+
+
+def check_connections(connections: object) -> int:
+    """Raises: ConfigurationError if it is no number of connections."""
+    if isinstance(connections, bool) or not isinstance(connections, int) or connections < 1:
+        raise ConfigurationError(f"max_connections is how many a process may open, 1 or more, not {connections!r}")
+    return connections
+
+
+def _in_a_compute() -> bool:
+    return current() is not None
 
 
 __all__ = ["Counters", "OnOutage", "Terms", "terms_for"]

@@ -16,6 +16,9 @@ from cachefence_web.errors import ConfigurationError
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
+Cache = CacheFence | AsyncCacheFence | Callable[[], CacheFence | AsyncCacheFence]
+"""A cache, or a function that names the one to use at each call, such as `cachefence_web.django.fence`."""
+
 Tags = Iterable[str] | Callable[..., Iterable[str]]
 """Tags, as templates of the arguments (`"user:{user_id}"`) or a function of them."""
 
@@ -36,7 +39,7 @@ class Memoized(Protocol[P, R_co]):
 
 def cached(
     *,
-    cache: CacheFence | AsyncCacheFence,
+    cache: Cache,
     key: str | None = None,
     tags: Tags = (),
     policy: str | Policy | None = None,
@@ -44,6 +47,7 @@ def cached(
 ) -> Callable[[Callable[P, R_co]], Memoized[P, R_co]]:
     """Keep what a function returns: `def` or `async def`, methods too.
 
+    cache: one, or a function that names one at each call: then the cache may be made, or replaced, later.
     key: a template such as `"user:{user_id}"`; without one the function's name and all its arguments are the key,
         so that `f(7)`, `f(x=7)` and defaults meet, and 1, True, 1.0 and "1" do not.
 
@@ -51,21 +55,51 @@ def cached(
         ConfigurationError: when the function is decorated, for a template that names no argument, options that
             cannot work, generators, and functions whose calls have no name (lambdas, closures) without a key.
     """
-    face: object = cache
-    if not isinstance(face, CacheFence | AsyncCacheFence):
-        raise ConfigurationError(f"cache is a CacheFence or an AsyncCacheFence, not {cache!r}")
-    settled = cache._terms.policy_of(policy, options)
+    found = _Found(cache, policy, options)
 
     def decorate(function: Callable[P, R_co]) -> Memoized[P, R_co]:
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise ConfigurationError("a generator can be read once only: cache a function that returns a list")
         names = _Names(function, key, tags)
         wrap = _wrap_async if inspect.iscoroutinefunction(inspect.unwrap(function)) else _wrap
-        wrapper = wrap(function, names, cache, settled)
+        wrapper = wrap(function, names, found)
         wrapper.key_of = lambda *args, **kwargs: names.key(names.call.arguments(args, kwargs))
         return cast("Memoized[P, R_co]", wrapper)
 
     return decorate
+
+
+class _Found:
+    """The cache of a call, in the colour that is wanted, and the policy that it is asked with."""
+
+    def __init__(self, cache: Cache, policy: str | Policy | None, options: PolicyOptions) -> None:
+        given: object = cache
+        self._cache, self.policy, self.options = cache, policy, options
+        if isinstance(cache, CacheFence | AsyncCacheFence):
+            self.policy, self.options = cache._terms.policy_of(policy, options), PolicyOptions()
+        elif callable(given):
+            Policy().but(options)
+        else:
+            raise ConfigurationError(
+                f"cache is a CacheFence or an AsyncCacheFence, or a function that returns one, not {cache!r}")
+
+    def now(self) -> CacheFence:
+        """For a function that does not wait."""
+        face = self._face()
+        return face if isinstance(face, CacheFence) else face.sync
+
+    def on_loop(self) -> AsyncCacheFence:
+        """For one that does."""
+        face = self._face()
+        return face if isinstance(face, AsyncCacheFence) else face.aio
+
+    def _face(self) -> CacheFence | AsyncCacheFence:
+        if isinstance(self._cache, CacheFence | AsyncCacheFence):
+            return self._cache
+        found: object = self._cache()
+        if not isinstance(found, CacheFence | AsyncCacheFence):
+            raise ConfigurationError(f"{self._cache!r} was to return a CacheFence, not {found!r}")
+        return found
 
 
 class _Names:
@@ -97,35 +131,31 @@ class _Names:
         return template
 
 
-def _wrap(function: Callable[..., Any], names: _Names, cache: CacheFence | AsyncCacheFence, policy: Policy) -> Any:
-    fence = cache if isinstance(cache, CacheFence) else cache.sync
-
+def _wrap(function: Callable[..., Any], names: _Names, found: _Found) -> Any:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         arguments = names.call.arguments(args, kwargs)
-        return fence.get_or_set(names.key(arguments), functools.partial(function, *args, **kwargs),
-                                tags=names.tags(arguments), policy=policy)
+        return found.now().get_or_set(
+            names.key(arguments), functools.partial(function, *args, **kwargs), tags=names.tags(arguments),
+            policy=found.policy, **found.options)
 
     def forget(*args: Any, **kwargs: Any) -> bool:
-        return fence.delete(names.key(names.call.arguments(args, kwargs)))
+        return found.now().delete(names.key(names.call.arguments(args, kwargs)))
 
     wrapper.forget = forget  # type: ignore[attr-defined]
     return wrapper
 
 
-def _wrap_async(
-    function: Callable[..., Any], names: _Names, cache: CacheFence | AsyncCacheFence, policy: Policy
-) -> Any:
-    fence = cache if isinstance(cache, AsyncCacheFence) else cache.aio
-
+def _wrap_async(function: Callable[..., Any], names: _Names, found: _Found) -> Any:
     @functools.wraps(function)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
         arguments = names.call.arguments(args, kwargs)
-        return await fence.get_or_set(names.key(arguments), functools.partial(function, *args, **kwargs),
-                                      tags=names.tags(arguments), policy=policy)
+        return await found.on_loop().get_or_set(
+            names.key(arguments), functools.partial(function, *args, **kwargs), tags=names.tags(arguments),
+            policy=found.policy, **found.options)
 
     async def forget(*args: Any, **kwargs: Any) -> bool:
-        return await fence.delete(names.key(names.call.arguments(args, kwargs)))
+        return await found.on_loop().delete(names.key(names.call.arguments(args, kwargs)))
 
     wrapper.forget = forget  # type: ignore[attr-defined]
     return wrapper

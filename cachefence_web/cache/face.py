@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from cachefence_web.asking import Counters, OnOutage, Terms, terms_for
@@ -15,6 +16,7 @@ from cachefence_web.core.effects import (
 )
 from cachefence_web.core.entry import Kind
 from cachefence_web.core.flight import Again, Ask, Computed, Failed, Served
+from cachefence_web.core.journal import Owed
 from cachefence_web.core.keys import check_key
 from cachefence_web.core.policy import Policy
 from cachefence_web.core.tags import Lease, check_tags
@@ -22,9 +24,12 @@ from cachefence_web.errors import ConfigurationError, StoreUnavailable
 from cachefence_web.runtime.engine import log
 from cachefence_web.runtime.recording import inherit
 from cachefence_web.serializers import Serializer
+from cachefence_web.stores.opening import MOST_CONNECTIONS
 
 T = TypeVar("T")
 V = TypeVar("V")
+
+FENCING = "fencing"
 
 
 class Face:
@@ -40,27 +45,37 @@ class Face:
         serializer: str | Serializer = "msgpack",
         secret: str | bytes | None = None,
         timeout: float = 1.0,
-        on_outage: OnOutage = "raise",
+        on_outage: OnOutage = "journal",
         fence_life: float = 10.0,
+        max_connections: int = MOST_CONNECTIONS,
+        replicas: Sequence[Any] = (),
     ) -> None:
         """A cache. Nothing is connected before it is first used.
 
-        url: redis://host:6379/0, rediss://, unix:///path, memory:// (a store within the process; memory://name is
-            shared by name), or a redis-py client, whose connection settings are then used.
+        url: redis://host:6379/0, rediss://, unix:///path, redis+sentinel://host:26379,host2:26379/service/0, or
+            memory:// (a store within the process; memory://name is shared by name); or a redis-py client, whose
+            connection settings are then used.
         namespace: what sets this cache's keys apart from others on the same server.
         policy: what applies where a call says nothing; policies: the same by name, for `policy="name"`.
         serializer: "msgpack", "json", "pickle" (needs `secret`), or a Serializer.
         timeout: seconds, the deadline of each store operation, connecting included.
-        on_outage: what a write or an invalidation does when the store cannot be reached: "raise" StoreUnavailable
-            or "log" it. Reads compute instead, always.
+        on_outage: what a write does when the store cannot be reached. "journal": what it makes untrue (tags, keys,
+            the keys of values that were set) is kept in this process and told to the store once that is back; until
+            then the process neither reads from the store nor fills it. The call returns as if there had been nothing
+            to change: None, False or 0. "log": it is logged and forgotten. "raise": it raises StoreUnavailable.
+            Reads compute instead, always.
         fence_life: seconds after which a writer under `fencing` that has not come back counts as dead.
+        max_connections: how many a process opens for its threads; an event loop needs one.
+        replicas: URLs of the primary's replicas. They answer what is asked with `consistency="eventual"`, and may be
+            behind; all else, and whatever is asked within a compute, goes to the primary.
 
         Raises:
             ConfigurationError: for any argument that cannot work.
         """
         self._adopt(terms_for(
             url, namespace=namespace, policy=policy, policies=policies, serializer=serializer, secret=secret,
-            timeout=timeout, on_outage=on_outage, fence_life=fence_life))
+            timeout=timeout, on_outage=on_outage, fence_life=fence_life, max_connections=max_connections,
+            replicas=replicas))
 
     @classmethod
     def _of(cls, terms: Terms) -> Self:
@@ -83,7 +98,7 @@ class Face:
 
     def stats(self) -> Counters:
         """How this process's callers were answered so far."""
-        return replace(self._terms.engine.counters)
+        return replace(self._terms.engine.counters, journaled=self._terms.engine.outage.waiting)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._terms.namespace!r} on {self._terms.store.identity}>"
@@ -97,11 +112,43 @@ class Face:
         payload, kind, ask = self._payload(key, value, tags, policy, options, raw=raw)
         return writing.put(ask.key, Computed(value, payload, ask.tags, kind=kind), ask.policy, since)
 
+    def _put_all(
+        self, values: Mapping[str, Any], tags: Iterable[str], policy: str | Policy | None, options: Mapping[str, Any]
+    ) -> Plan[None]:
+        shared = check_tags(tags)
+        made = []
+        for key, value in values.items():
+            payload, kind, ask = self._payload(key, value, shared, policy, options)
+            made.append((ask.key, Computed(value, payload, ask.tags, kind=kind), ask.policy))
+        return writing.put_all(made)
+
     def _add(
         self, key: str, value: Any, tags: Iterable[str], policy: str | Policy | None, options: Mapping[str, Any]
     ) -> Plan[bool]:
         payload, kind, ask = self._payload(key, value, tags, policy, options)
         return writing.add(ask.key, Computed(value, payload, ask.tags, kind=kind), ask.policy)
+
+    def _replace(
+        self, key: str, value: Any, tags: Iterable[str], policy: str | Policy | None, options: Mapping[str, Any]
+    ) -> Plan[bool]:
+        payload, kind, ask = self._payload(key, value, tags, policy, options)
+        return writing.replace(ask.key, Computed(value, payload, ask.tags, kind=kind), ask.policy)
+
+    def _modify(
+        self, key: str, change: Any, initial: Any, policy: str | Policy | None,
+        options: Mapping[str, Any],
+    ) -> Plan[Computed | None]:
+        if not callable(change) or asyncio.iscoroutinefunction(change):
+            raise ConfigurationError(
+                f"modify takes a plain function from the old value to the new, not {change!r:.60}: lambda value: ...")
+        ask = self._terms.ask(key, None, (), policy, options)
+
+        def changed(value: Any) -> Computed:
+            made = change(value)
+            payload, kind = self._terms.engine.encode(made)
+            return Computed(made, payload, (), kind=kind)
+
+        return writing.modify(ask.key, changed, ask.policy, None if initial is ... else partial(changed, initial))
 
     def _payload(
         self, key: str, value: Any, tags: Iterable[str], policy: str | Policy | None, options: Mapping[str, Any], *,
@@ -139,13 +186,22 @@ class Face:
         self._terms.engine.counters.count(served)
         return served.value
 
-    def _hits(self, keys: list[str], found: list[Served | None]) -> dict[str, Any]:
-        return {key: self._hit(served, None) for key, served in zip(keys, found, strict=True) if served is not None}
+    def _hits(self, keys: list[str], found: list[Served | StoreUnavailable | None]) -> dict[str, Any]:
+        away = [served for served in found if isinstance(served, StoreUnavailable)]
+        if 0 < len(away) < len(keys):  # in an outage from the start nothing is found, as by `get`
+            log.error("get_many could not look up %d of %d keys in the store of %r, and leaves them out: %s",
+                      len(away), len(keys), self._terms.namespace, away[0])
+        return {key: self._hit(served, None) for key, served in zip(keys, found, strict=True)
+                if isinstance(served, Served)}
 
-    def _outage(self, what: str, error: StoreUnavailable) -> None:
+    def _outage(self, what: str, error: StoreUnavailable, owed: Owed | None = None) -> None:
+        """A write has not reached the store; owed: what it makes untrue, if that can be made good later."""
         if self._terms.on_outage == "raise":
             raise error
-        log.error("%s did not reach the store of %r: %s", what, self._terms.namespace, error)
+        if self._terms.on_outage == "journal" and owed is not None:
+            self._terms.engine.outage.owe(owed, self._terms.store, what, error, unfenced=what == FENCING)
+        else:
+            log.error("%s did not reach the store of %r: %s", what, self._terms.namespace, error)
 
     def _tags(self, tags: tuple[str, ...]) -> tuple[str, ...]:
         if not tags:

@@ -9,25 +9,15 @@ from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar, Unpack, overload
 
 from cachefence_web.asking import Terms
-from cachefence_web.cache.face import Face, integer, names_of
+from cachefence_web.cache.face import FENCING, Face, integer, names_of
 from cachefence_web.cache.threads import CacheFence
-from cachefence_web.core import plans, writing
-from cachefence_web.core.effects import (
-    Clear,
-    Delete,
-    Expire,
-    Fence,
-    Filed,
-    Invalidate,
-    Lift,
-    Outcome,
-    Plan,
-    TakeInstant,
-)
+from cachefence_web.core import plans, sweeping, writing
+from cachefence_web.core.effects import Clear, Expire, Fence, Filed, Invalidate, Lift, Outcome, Plan, TakeInstant
 from cachefence_web.core.flight import Again, Ask, Failed, Fitness, Lead, PassBy, Served
+from cachefence_web.core.journal import Owed
 from cachefence_web.core.keys import check_key
 from cachefence_web.core.policy import Policy, PolicyOptions
-from cachefence_web.core.tags import Lease, check_tags
+from cachefence_web.core.tags import Lease
 from cachefence_web.errors import StoreUnavailable
 from cachefence_web.runtime.aio import AsyncDriver
 from cachefence_web.runtime.leading import AsyncLeading
@@ -41,7 +31,7 @@ class AsyncCacheFence(Face):
 
     def _adopt(self, terms: Terms) -> None:
         super()._adopt(terms)
-        self._driver = AsyncDriver(terms.engine, terms.async_store)
+        self._driver = AsyncDriver(terms.engine, terms.async_store, terms.sweeper)
         self._sync: CacheFence | None = None
 
     @property
@@ -120,12 +110,9 @@ class AsyncCacheFence(Face):
         return found
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
-        """The values there are, in one round trip."""
+        """The values there are, a thousand in a round trip; a key that an outage kept from being read is left out."""
         names = names_of(keys)
-        try:
-            found = await self._driver.run(plans.lockstep([plans.get(Ask(name, self._terms.policy)) for name in names]))
-        except StoreUnavailable:
-            return {}
+        found = await self._driver.run(plans.get_many([Ask(name, self._terms.policy) for name in names]))
         return self._hits(names, found)
 
     async def set(
@@ -137,16 +124,15 @@ class AsyncCacheFence(Face):
         raw: the value is bytes to be stored as they are, as `finish(raw=True)` stores them.
         """
         plan = self._put(key, value, tags, policy, since, options, raw=raw)
-        return await self._write("set", plan, Filed.LATE) is Filed.ADMITTED
+        return await self._write("set", plan, Filed.LATE, Owed(keys=(key,))) is Filed.ADMITTED
 
     async def set_many(
         self, values: Mapping[str, object], *, tags: Iterable[str] = (), policy: str | Policy | None = None,
         **options: Unpack[PolicyOptions],
     ) -> None:
-        """Store many values, two round trips in all."""
-        shared = check_tags(tags)
-        puts = [self._put(key, value, shared, policy, None, options) for key, value in values.items()]
-        await self._write("set_many", plans.lockstep(puts), None)
+        """Store many values, all dated at the call, in two round trips; more for more than a thousand."""
+        plan = self._put_all(values, tags, policy, options)
+        await self._write("set_many", plan, None, Owed(keys=tuple(values)))
 
     async def add(
         self, key: str, value: object, *, tags: Iterable[str] = (), policy: str | Policy | None = None,
@@ -155,19 +141,36 @@ class AsyncCacheFence(Face):
         """Store a value unless there is one already; whether it was stored."""
         return await self._write("add", self._add(key, value, tags, policy, options), False)
 
+    async def replace(
+        self, key: str, value: object, *, tags: Iterable[str] = (), policy: str | Policy | None = None,
+        **options: Unpack[PolicyOptions],
+    ) -> bool:
+        """Store a value only where there is one already; whether it was stored."""
+        plan = self._replace(key, value, tags, policy, options)
+        return await self._write("replace", plan, False, Owed(keys=(key,)))
+
     async def delete(self, key: str) -> bool:
-        """Remove the key, and refuse whatever is being computed for it now; whether there was one."""
-        return await self._write("delete", writing.just(Delete(check_key(key))), False)
+        """Remove the key, and refuse whatever is being computed for it now; whether it had a value."""
+        return await self._write("delete", writing.remove([check_key(key)]), 0, Owed(keys=(key,))) == 1
 
     async def delete_many(self, keys: Iterable[str]) -> int:
-        """Remove keys; how many there were."""
-        removals = [writing.just(Delete(key)) for key in names_of(keys)]
-        return sum(await self._write("delete_many", plans.lockstep(removals), []))
+        """Remove keys, hundreds in the round trip that looks at them; how many had a value."""
+        names = names_of(keys)
+        return await self._write("delete_many", writing.remove(names), 0, Owed(keys=tuple(names)))
 
     async def touch(self, key: str, *, policy: str | Policy | None = None, **options: Unpack[PolicyOptions]) -> bool:
-        """Begin the value's life again, with the policy's `ttl`; False if there is none."""
+        """Begin the value's life again, with the policy's `ttl`; False if there is none.
+
+        The life is that `ttl` to the letter, for None as well. The value may be stale for as long as before, unless the
+        call says another `stale_for` or `stale_if_error`.
+        """
         ask = self._terms.ask(key, None, (), policy, options)
-        return await self._write("touch", writing.touch(ask.key, ask.policy), False)
+        return await self._write("touch", writing.touch(ask.key, ask.policy, options), False)
+
+    async def rename(self, key: str, to: str) -> bool:
+        """Give a value another key, with its tags, its dates and what is left of its life; False if there is none."""
+        plan = writing.move(check_key(key), check_key(to))
+        return await self._write("rename", plan, False, Owed(keys=(key, to)))
 
     async def incr(
         self, key: str, delta: int = 1, *, create: bool = True, policy: str | Policy | None = None,
@@ -177,46 +180,90 @@ class AsyncCacheFence(Face):
         ask = self._terms.ask(key, None, (), policy, options)
         return await self._write("incr", writing.increment(ask.key, integer(delta), ask.policy, create=create), None)
 
+    async def modify(
+        self, key: str, change: Callable[[Any], V], *, initial: Any = ..., policy: str | Policy | None = None,
+        **options: Unpack[PolicyOptions],
+    ) -> V | None:
+        """Make another value of the one there is, and lose no change: the new value, or None where there is none.
+
+        `change` is a plain function, perhaps called again, and so pure; `initial`, `policy` and options as in threads.
+        """
+        done = await self._write("modify", self._modify(key, change, initial, policy, options), None)
+        return None if done is None else done.value
+
     async def instant(self) -> Lease:
         """A date for a value that is about to be read elsewhere, for `set(..., since=...)`."""
         return await self._driver.run(writing.just(TakeInstant()))
 
     async def invalidate_tags(self, *tags: str) -> None:
         """Forbid everything that carries one of the tags; costs the same for one entry as for a million."""
-        await self._write("invalidate_tags", writing.just(Invalidate(self._tags(tags))), None)
+        named = self._tags(tags)
+        await self._write("invalidate_tags", writing.just(Invalidate(named)), None, Owed(tags=named))
 
     async def expire_tags(self, *tags: str) -> None:
         """Make everything that carries one of the tags stale: `stale_for` may serve it while one refresh runs."""
-        await self._write("expire_tags", writing.just(Expire(self._tags(tags))), None)
+        named = self._tags(tags)
+        await self._write("expire_tags", writing.just(Expire(named)), None, Owed(expired=named))
 
     async def invalidate_all(self) -> None:
         """Forbid everything in the namespace, at once."""
-        await self._write("invalidate_all", writing.just(Clear()), None)
+        await self._write("invalidate_all", writing.just(Clear()), None, Owed(everything=True))
+
+    def scan(self, pattern: str = "*") -> AsyncIterator[list[str]]:
+        """The keys that match a glob pattern, a batch at a time; walks the whole namespace, so prefer tags.
+
+        A key may be found twice; and until a sweep has passed, so are keys whose values are served no more.
+        """
+        return self._scanned(check_key(pattern), "scan")
+
+    async def _scanned(self, pattern: str, what: str, owed: Owed | None = None) -> AsyncIterator[list[str]]:
+        try:
+            self._terms.engine.outage.check()
+            async for keys in self._terms.async_store.scan(pattern):
+                yield keys
+        except StoreUnavailable as error:
+            self._outage(what, error, owed)
 
     async def invalidate_pattern(self, pattern: str, *, progress: Callable[[int], None] | None = None) -> int:
         """Delete the keys that match a glob pattern; walks the whole namespace, so prefer tags. How many there were."""
         removed = 0
-        check_key(pattern)
+        async for keys in self._scanned(check_key(pattern), "invalidate_pattern", Owed(patterns=(pattern,))):
+            removed += await self.delete_many(keys)
+            if progress is not None:
+                progress(removed)
+        return removed
+
+    async def sweep(self, *, progress: Callable[[int], None] | None = None) -> int:
+        """Remove what is gone and still lies in the store; how many entries. The cache does so by itself, too."""
+        removed = seen = 0
         try:
-            async for keys in self._terms.async_store.scan(pattern):
-                removed += await self.delete_many(keys)
-                if progress is not None:
-                    progress(removed)
+            self._terms.engine.outage.check()
+            epoch = await self._driver.run(sweeping.begin())
+            async for found in self._terms.async_store.scan("*"):
+                for keys in sweeping.batches(found):
+                    removed += await self._driver.run(sweeping.sweep(keys))
+                    seen += len(keys)
+                    if progress is not None:
+                        progress(seen)
+            await self._driver.run(sweeping.finish(epoch))
         except StoreUnavailable as error:
-            self._outage("invalidate_pattern", error)
+            self._outage("sweep", error)
         return removed
 
     @asynccontextmanager
     async def fencing(self, *tags: str) -> AsyncIterator[None]:
         """Around a write that no ORM hook sees: nothing stale is served after it, even if this process dies in it."""
         named, token = self._tags(tags), uuid.uuid4().hex
-        await self._write("fencing", writing.just(Fence(named, token, self._terms.fence_life)), None)
+        unsure = Owed(unsure=named, life=self._terms.fence_life)
+        await self._write(FENCING, writing.just(Fence(named, token, self._terms.fence_life)), None, unsure)
         outcome = Outcome.UNKNOWN
         try:
             yield
             outcome = Outcome.COMMITTED
         finally:
-            await asyncio.shield(self._write("lifting a fence", writing.just(Lift(named, token, outcome)), None))
+            lift = writing.just(Lift(named, token, outcome))
+            owed = Owed(tags=named) if outcome is Outcome.COMMITTED else unsure
+            await asyncio.shield(self._write("lifting a fence", lift, None, owed))
 
     async def begin(
         self, key: str, *, tags: Iterable[str] = (), policy: str | Policy | None = None,
@@ -259,9 +306,9 @@ class AsyncCacheFence(Face):
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def _write(self, what: str, plan: Plan[V], otherwise: V) -> V:
+    async def _write(self, what: str, plan: Plan[V], otherwise: V, owed: Owed | None = None) -> V:
         try:
             return await self._driver.run(plan)
         except StoreUnavailable as error:
-            self._outage(what, error)
+            self._outage(what, error, owed)
             return otherwise

@@ -8,24 +8,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from cachefence_web.asking import Terms
-from cachefence_web.cache.face import Face, integer, names_of
-from cachefence_web.core import plans, writing
-from cachefence_web.core.effects import (
-    Clear,
-    Delete,
-    Expire,
-    Fence,
-    Filed,
-    Invalidate,
-    Lift,
-    Outcome,
-    Plan,
-    TakeInstant,
-)
+from cachefence_web.cache.face import FENCING, Face, integer, names_of
+from cachefence_web.core import plans, sweeping, writing
+from cachefence_web.core.effects import Clear, Expire, Fence, Filed, Invalidate, Lift, Outcome, Plan, TakeInstant
 from cachefence_web.core.flight import Again, Ask, Failed, Fitness, Lead, PassBy, Served
+from cachefence_web.core.journal import Owed
 from cachefence_web.core.keys import check_key
 from cachefence_web.core.policy import Policy, PolicyOptions
-from cachefence_web.core.tags import Lease, check_tags
+from cachefence_web.core.tags import Lease
 from cachefence_web.errors import StoreUnavailable
 from cachefence_web.runtime.leading import Leading
 from cachefence_web.runtime.sync import Driver
@@ -42,7 +32,7 @@ class CacheFence(Face):
 
     def _adopt(self, terms: Terms) -> None:
         super()._adopt(terms)
-        self._driver = Driver(terms.engine, terms.store)
+        self._driver = Driver(terms.engine, terms.store, terms.sweeper)
         self._aio: AsyncCacheFence | None = None
 
     @property
@@ -107,12 +97,9 @@ class CacheFence(Face):
         return found
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
-        """The values there are, in one round trip."""
+        """The values there are, a thousand in a round trip; a key that an outage kept from being read is left out."""
         names = names_of(keys)
-        try:
-            found = self._driver.run(plans.lockstep([plans.get(Ask(name, self._terms.policy)) for name in names]))
-        except StoreUnavailable:
-            return {}
+        found = self._driver.run(plans.get_many([Ask(name, self._terms.policy) for name in names]))
         return self._hits(names, found)
 
     def set(
@@ -125,19 +112,18 @@ class CacheFence(Face):
 
         Raises:
             SerializationError: if it would not come back as it is.
-            StoreUnavailable: unless on_outage="log".
+            StoreUnavailable: with on_outage="raise".
         """
         plan = self._put(key, value, tags, policy, since, options, raw=raw)
-        return self._write("set", plan, Filed.LATE) is Filed.ADMITTED
+        return self._write("set", plan, Filed.LATE, Owed(keys=(key,))) is Filed.ADMITTED
 
     def set_many(
         self, values: Mapping[str, object], *, tags: Iterable[str] = (), policy: str | Policy | None = None,
         **options: Unpack[PolicyOptions],
     ) -> None:
-        """Store many values, two round trips in all."""
-        shared = check_tags(tags)
-        puts = [self._put(key, value, shared, policy, None, options) for key, value in values.items()]
-        self._write("set_many", plans.lockstep(puts), None)
+        """Store many values, all dated at the call, in two round trips; more for more than a thousand."""
+        plan = self._put_all(values, tags, policy, options)
+        self._write("set_many", plan, None, Owed(keys=tuple(values)))
 
     def add(
         self, key: str, value: object, *, tags: Iterable[str] = (), policy: str | Policy | None = None,
@@ -146,19 +132,36 @@ class CacheFence(Face):
         """Store a value unless there is one already; whether it was stored."""
         return self._write("add", self._add(key, value, tags, policy, options), False)
 
+    def replace(
+        self, key: str, value: object, *, tags: Iterable[str] = (), policy: str | Policy | None = None,
+        **options: Unpack[PolicyOptions],
+    ) -> bool:
+        """Store a value only where there is one already; whether it was stored."""
+        plan = self._replace(key, value, tags, policy, options)
+        return self._write("replace", plan, False, Owed(keys=(key,)))
+
     def delete(self, key: str) -> bool:
-        """Remove the key, and refuse whatever is being computed for it now; whether there was one."""
-        return self._write("delete", writing.just(Delete(check_key(key))), False)
+        """Remove the key, and refuse whatever is being computed for it now; whether it had a value."""
+        return self._write("delete", writing.remove([check_key(key)]), 0, Owed(keys=(key,))) == 1
 
     def delete_many(self, keys: Iterable[str]) -> int:
-        """Remove keys; how many there were."""
-        removals = [writing.just(Delete(key)) for key in names_of(keys)]
-        return sum(self._write("delete_many", plans.lockstep(removals), []))
+        """Remove keys, hundreds in the round trip that looks at them; how many had a value."""
+        names = names_of(keys)
+        return self._write("delete_many", writing.remove(names), 0, Owed(keys=tuple(names)))
 
     def touch(self, key: str, *, policy: str | Policy | None = None, **options: Unpack[PolicyOptions]) -> bool:
-        """Begin the value's life again, with the policy's `ttl`; False if there is none."""
+        """Begin the value's life again, with the policy's `ttl`; False if there is none.
+
+        The life is that `ttl` to the letter, for None as well. The value may be stale for as long as before, unless the
+        call says another `stale_for` or `stale_if_error`.
+        """
         ask = self._terms.ask(key, None, (), policy, options)
-        return self._write("touch", writing.touch(ask.key, ask.policy), False)
+        return self._write("touch", writing.touch(ask.key, ask.policy, options), False)
+
+    def rename(self, key: str, to: str) -> bool:
+        """Give a value another key, with its tags, its dates and what is left of its life; False if there is none."""
+        plan = writing.move(check_key(key), check_key(to))
+        return self._write("rename", plan, False, Owed(keys=(key, to)))
 
     def incr(
         self, key: str, delta: int = 1, *, create: bool = True, policy: str | Policy | None = None,
@@ -173,46 +176,97 @@ class CacheFence(Face):
         ask = self._terms.ask(key, None, (), policy, options)
         return self._write("incr", writing.increment(ask.key, integer(delta), ask.policy, create=create), None)
 
+    def modify(
+        self, key: str, change: Callable[[Any], V], *, initial: Any = ..., policy: str | Policy | None = None,
+        **options: Unpack[PolicyOptions],
+    ) -> V | None:
+        """Make another value of the one there is, and lose no change: the new value, or None where there is none.
+
+        The value keeps its tags and its life. `change` is called in the midst of deciding, perhaps again: it must be
+        pure, and no coroutine function. initial: what it is given where there is no value; `policy` and options are
+        for that one.
+
+        Raises:
+            SerializationError: if the new value would not come back as it is; whatever `change` raises.
+        """
+        done = self._write("modify", self._modify(key, change, initial, policy, options), None)
+        return None if done is None else done.value
+
     def instant(self) -> Lease:
         """A date for a value that is about to be read elsewhere, for `set(..., since=...)`."""
         return self._driver.run(writing.just(TakeInstant()))
 
     def invalidate_tags(self, *tags: str) -> None:
         """Forbid everything that carries one of the tags; costs the same for one entry as for a million."""
-        self._write("invalidate_tags", writing.just(Invalidate(self._tags(tags))), None)
+        named = self._tags(tags)
+        self._write("invalidate_tags", writing.just(Invalidate(named)), None, Owed(tags=named))
 
     def expire_tags(self, *tags: str) -> None:
         """Make everything that carries one of the tags stale: `stale_for` may serve it while one refresh runs."""
-        self._write("expire_tags", writing.just(Expire(self._tags(tags))), None)
+        named = self._tags(tags)
+        self._write("expire_tags", writing.just(Expire(named)), None, Owed(expired=named))
 
     def invalidate_all(self) -> None:
         """Forbid everything in the namespace, at once."""
-        self._write("invalidate_all", writing.just(Clear()), None)
+        self._write("invalidate_all", writing.just(Clear()), None, Owed(everything=True))
+
+    def scan(self, pattern: str = "*") -> Iterator[list[str]]:
+        """The keys that match a glob pattern, a batch at a time; walks the whole namespace, so prefer tags.
+
+        A key may be found twice; and until a sweep has passed, so are keys whose values are served no more.
+        """
+        return self._scanned(check_key(pattern), "scan")
+
+    def _scanned(self, pattern: str, what: str, owed: Owed | None = None) -> Iterator[list[str]]:
+        try:
+            self._terms.engine.outage.check()
+            yield from self._terms.store.scan(pattern)
+        except StoreUnavailable as error:
+            self._outage(what, error, owed)
 
     def invalidate_pattern(self, pattern: str, *, progress: Callable[[int], None] | None = None) -> int:
         """Delete the keys that match a glob pattern; walks the whole namespace, so prefer tags. How many there were."""
         removed = 0
-        check_key(pattern)
+        for keys in self._scanned(check_key(pattern), "invalidate_pattern", Owed(patterns=(pattern,))):
+            removed += self.delete_many(keys)
+            if progress is not None:
+                progress(removed)
+        return removed
+
+    def sweep(self, *, progress: Callable[[int], None] | None = None) -> int:
+        """Remove what is gone and would else lie in the store for as long as it was to live; how many entries.
+
+        The cache does so by itself, in the background. This walks the whole namespace, for commands and schedules.
+        progress: told how many were looked at so far.
+        """
+        removed = seen = 0
         try:
-            for keys in self._terms.store.scan(pattern):
-                removed += self.delete_many(keys)
-                if progress is not None:
-                    progress(removed)
+            self._terms.engine.outage.check()
+            epoch = self._driver.run(sweeping.begin())
+            for found in self._terms.store.scan("*"):
+                for keys in sweeping.batches(found):
+                    removed += self._driver.run(sweeping.sweep(keys))
+                    seen += len(keys)
+                    if progress is not None:
+                        progress(seen)
+            self._driver.run(sweeping.finish(epoch))
         except StoreUnavailable as error:
-            self._outage("invalidate_pattern", error)
+            self._outage("sweep", error)
         return removed
 
     @contextmanager
     def fencing(self, *tags: str) -> Iterator[None]:
         """Around a write that no ORM hook sees: nothing stale is served after it, even if this process dies in it."""
         named, token = self._tags(tags), uuid.uuid4().hex
-        self._write("fencing", writing.just(Fence(named, token, self._terms.fence_life)), None)
+        unsure = Owed(unsure=named, life=self._terms.fence_life)
+        self._write(FENCING, writing.just(Fence(named, token, self._terms.fence_life)), None, unsure)
         outcome = Outcome.UNKNOWN
         try:
             yield
             outcome = Outcome.COMMITTED
         finally:
-            self._write("lifting a fence", writing.just(Lift(named, token, outcome)), None)
+            owed = Owed(tags=named) if outcome is Outcome.COMMITTED else unsure
+            self._write("lifting a fence", writing.just(Lift(named, token, outcome)), None, owed)
 
     def begin(
         self, key: str, *, tags: Iterable[str] = (), policy: str | Policy | None = None,
@@ -253,9 +307,9 @@ class CacheFence(Face):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _write(self, what: str, plan: Plan[V], otherwise: V) -> V:
+    def _write(self, what: str, plan: Plan[V], otherwise: V, owed: Owed | None = None) -> V:
         try:
             return self._driver.run(plan)
         except StoreUnavailable as error:
-            self._outage(what, error)
+            self._outage(what, error, owed)
             return otherwise

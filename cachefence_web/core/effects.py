@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
-from cachefence_web.core.entry import Entry
+from cachefence_web.core.entry import Entry, Kind
 from cachefence_web.core.tags import Instant, Lease, Times
 
 A_co = TypeVar("A_co", covariant=True)
@@ -60,6 +60,16 @@ class Claimed(Struct, frozen=True):
     look: Look
 
 
+class Glanced(Struct, frozen=True):
+    """The answer to a Glance.
+
+    endless: the store would keep the entry for ever.
+    """
+
+    look: Look
+    endless: bool
+
+
 class Filed(enum.Enum):
     """What became of a value handed to the store."""
 
@@ -67,6 +77,7 @@ class Filed(enum.Enum):
     REVOKED = "revoked"          # the lease is no longer this token's: a set, a delete or a takeover came between
     INVALIDATED = "invalidated"  # a tag was invalidated after the lease, or the epoch has ended
     CONFLICT = "conflict"        # the entry is no longer the expected one
+    OCCUPIED = "occupied"        # what is kept under the key is no entry of any cache, and not to be lost
     LATE = "late"                # the request arrived after the caller had given up
 
 
@@ -79,9 +90,13 @@ class Outcome(enum.StrEnum):
 
 
 class Read(StoreEffect[Look], frozen=True):
-    """The entry under a key with the epoch and the records of its tags; runs no script."""
+    """The entry under a key with the epoch and the records of its tags; runs no script.
+
+    eventual: a replica may answer, which may be behind.
+    """
 
     key: str
+    eventual: bool = False
 
 
 class Settle(StoreEffect[Times], frozen=True):
@@ -125,6 +140,7 @@ class Fill(StoreEffect[Filed], frozen=True):
     deadlines included (pending fences do not matter). A missing record is created, dated at the latest of: what
     `recent` has of it, what `recent` no longer remembers, deadlines passed. Records outlive the entry.
     Stored only if the lease is the token's. `life` is seconds the store keeps it; None for ever.
+    OCCUPIED if users keep something else of the store's there, such as a set of Redis: a reader is not to destroy it.
     A kind of FAILURE or PASS goes to the key's error record and leaves the entry alone.
     """
 
@@ -148,7 +164,8 @@ class TakeInstant(StoreEffect[Lease], frozen=True):
 class Put(StoreEffect[Filed], frozen=True):
     """Store an entry, whoever is computing the key: as a Fill that asks for no token, and revokes the one there is.
 
-    expected: store only if the present entry has this lease; None means only if there is none; ANY skips the check.
+    expected: store only if the present entry has this lease; None means only if there is none, nor anything else that
+    users keep there (OCCUPIED); ANY skips the check.
     Refused as LATE if it arrives more than the operation's deadline after it was sent. An entry that is not
     admitted removes the present one all the same: the caller said it is no longer the value.
     """
@@ -169,13 +186,16 @@ ANY = Anything.ANY
 
 
 class Delete(StoreEffect[bool], frozen=True):
-    """Remove entry and error record and revoke the lease; True if there was an entry."""
+    """Remove entry and error record and revoke the lease; True if anything stood where the entry does."""
 
     key: str
 
 
 class Amend(StoreEffect[bool], frozen=True):
-    """Give the entry new dates, if it is still the one computed under `lease`."""
+    """Give the entry new dates, if it is still the one computed under `lease`.
+
+    renewal: what hits are to give it from then on, if they give it anything; 0 leaves that as it is.
+    """
 
     key: str
     lease: Lease
@@ -183,17 +203,64 @@ class Amend(StoreEffect[bool], frozen=True):
     stale_until: Instant
     error_until: Instant
     life: float | None
+    renewal: int = 0
 
 
 class Add(StoreEffect[int | None], frozen=True):
     """Add to a NUMBER in place, keeping its life; None if it is no longer the one computed under `lease`.
 
+    Done, it revokes the lease there is, as a Put: a refresh that began before it knows nothing of what was added.
     Raises OverflowError into the plan when the sum does not fit 64 bits.
     """
 
     key: str
     lease: Lease
     delta: int
+
+
+class Swap(StoreEffect[bool], frozen=True):
+    """Give the entry another payload, if it is still `seen` to the last byte; its lease, dates, tags and life stay.
+
+    So whatever invalidates `seen`, before or after this, speaks to what was made of it too. Done, it revokes the
+    lease there is, as a Put.
+    """
+
+    key: str
+    seen: Entry
+    payload: bytes
+    kind: Kind
+
+
+class Glance(StoreEffect[Glanced], frozen=True):
+    """The entry under a key without its payload, and dates that are no older than the look at it: for a sweep."""
+
+    key: str
+
+
+class Sweep(StoreEffect[bool], frozen=True):
+    """Remove the entry if it is still the one computed under `lease`: a look has shown that it is gone for good."""
+
+    key: str
+    lease: Lease
+
+
+class Keep(StoreEffect[None], frozen=True):
+    """Have the records of the tags outlive an endless entry that was just seen: they last thirty days from now."""
+
+    tags: tuple[str, ...]
+
+
+class Unswept(StoreEffect[int | None], frozen=True):
+    """The epoch, if ended ones left what nobody has swept yet, or endless entries were not walked over for a day.
+
+    None if there is nothing to do, or the store frees by itself what is gone.
+    """
+
+
+class Swept(StoreEffect[None], frozen=True):
+    """Note that all keys were walked over since `epoch` began; without effect if it has ended."""
+
+    epoch: int
 
 
 class Invalidate(StoreEffect[Instant], frozen=True):

@@ -24,6 +24,7 @@ class Found(Struct, frozen=True):
     seen: the lease of the entry looked at, usable or not; None if there was none.
     early: fresh, but chosen for refresh.
     pending: a strict read that must compute for itself.
+    renewal: microseconds for which a hit makes it fresh again; 0: not at all.
     """
 
     seen: Lease | None = None
@@ -32,6 +33,7 @@ class Found(Struct, frozen=True):
     last_good: Served | None = None
     early: bool = False
     pending: bool = False
+    renewal: int = 0
 
     @property
     def best(self) -> Served | None:
@@ -64,8 +66,10 @@ def appraise(look: Look, policy: Policy, *, early: bool = True) -> Plan[Found]:
         left = fresh_until - now
         hit = _serve(entry, decoded[0], Status.HIT, now, fresh_until)
         if early and left <= entry.cost * policy.early * _MOST_SURPRISING:
-            return Found(entry.lease, hit, early=refreshes_early(entry, left, policy.early, (yield from Draw())))
-        return Found(entry.lease, hit)
+            chance = yield from Draw()
+            return Found(entry.lease, hit, early=refreshes_early(entry, left, policy.early, chance),
+                         renewal=entry.renewal)
+        return Found(entry.lease, hit, renewal=entry.renewal)
     old = _serve(entry, decoded[0], Status.STALE, now, fresh_until)
     return Found(
         entry.lease,

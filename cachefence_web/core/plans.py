@@ -59,7 +59,7 @@ from cachefence_web.core.flight import (
 from cachefence_web.core.judging import NOTHING, Found, appraise, fitness_of, is_refused, judge, suited, unless_refused
 from cachefence_web.core.policy import Consistency
 from cachefence_web.core.tags import MOST_TAGS, Lease, Standing
-from cachefence_web.core.writing import entry_of, touch
+from cachefence_web.core.writing import entry_of, renew
 from cachefence_web.errors import ComputeFailed, LeaseTimeout, StoreUnavailable
 
 R = TypeVar("R")
@@ -285,7 +285,7 @@ def get_or_set(ask: Ask) -> Plan[Served | Failed | Again]:
             if found.early:
                 yield from Refresh(ask, found.seen)
             elif policy.sliding:
-                yield from _slide(ask, found.fresh)
+                yield from _slide(ask, found.fresh, found.renewal)
             return found.fresh
         if found.stale is not None and found.seen is not None and policy.soft_timeout is None:
             yield from Refresh(ask, found.seen)
@@ -316,9 +316,14 @@ def _look(ask: Ask, *, away: bool) -> Plan[Found | None]:
     if away:
         return None
     try:
-        return (yield from appraise((yield from Read(ask.key)), ask.policy))
+        return (yield from appraise((yield from Read(ask.key, _is_eventual(ask))), ask.policy))
     except StoreUnavailable:
         return None
+
+
+def _is_eventual(ask: Ask) -> bool:
+    """Whether a replica may answer the look of one caller; those aboard a flight, who may want more, never see it."""
+    return ask.policy.consistency is Consistency.EVENTUAL
 
 
 def _nobody(ask: Ask, covers: int = 1) -> Failed:
@@ -327,17 +332,16 @@ def _nobody(ask: Ask, covers: int = 1) -> Failed:
         " raise `wait`, or give the key a `stale_for`"), covers=covers)
 
 
-def _slide(ask: Ask, hit: Served) -> Plan[None]:
-    """Renew the life, once a tenth of it is over: a write for every hit would be wasted."""
-    ttl = ask.policy.ttl
-    if ttl is not None and hit.remaining is not None and hit.remaining < ttl * 0.9:
+def _slide(ask: Ask, hit: Served, renewal: int) -> Plan[None]:
+    """Renew the value's own life, once a tenth of it is over: a write for every hit would be wasted."""
+    if hit.remaining is not None and hit.remaining * _MICRO < renewal * 0.9:
         with suppress(StoreUnavailable):
-            yield from touch(ask.key, ask.policy)
+            yield from renew(ask.key, ask.policy)
 
 
 def get(ask: Ask) -> Plan[Served | None]:
     """The value if there is one and it is fresh, or suffices for this caller; nothing is computed."""
-    found = yield from appraise((yield from Read(ask.key)), ask.policy, early=False)
+    found = yield from appraise((yield from Read(ask.key, _is_eventual(ask))), ask.policy, early=False)
     match fitness_of(found, ask):
         case Fitness.SUFFICES:
             return found.best
@@ -345,8 +349,20 @@ def get(ask: Ask) -> Plan[Served | None]:
             return None
         case Fitness.FITS:
             if found.fresh is not None and ask.policy.sliding:
-                yield from _slide(ask, found.fresh)
+                yield from _slide(ask, found.fresh, found.renewal)
             return found.fresh
+
+
+def get_many(asks: Sequence[Ask]) -> Plan[list[Served | StoreUnavailable | None]]:
+    """Like `get`, for many keys side by side; StoreUnavailable for one that could not be looked up."""
+    return (yield from lockstep([_unless_away(get(ask)) for ask in asks]))
+
+
+def _unless_away(plan: Plan[R]) -> Plan[R | StoreUnavailable]:
+    try:
+        return (yield from plan)
+    except StoreUnavailable as away:
+        return away
 
 
 def begin(ask: Ask, *, patient: bool = True) -> Plan[Served | Failed | Lead | PassBy | Again]:

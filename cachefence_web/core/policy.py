@@ -68,7 +68,7 @@ class Policy:
     soft_timeout: with a stale value at hand, how long to wait for the fresh one; None serves stale at once.
     negative_ttl: the `ttl` of a value that is None; None means the same as `ttl`.
     l1_ttl: how long the in-process tier may keep the value; None means as long as it is fresh.
-    sliding: a hit renews the life.
+    sliding: a hit renews the life that the value was stored with, if that has an end.
     """
 
     ttl: float | None = 300.0
@@ -98,8 +98,6 @@ class Policy:
         settle(self, "consistency", _consistency(self.consistency))
         if not isinstance(self.sliding, bool):
             raise ConfigurationError(f"sliding is True or False, not {self.sliding!r}")
-        if self.sliding and self.ttl is None:
-            raise ConfigurationError("sliding renews a life that ends: give a ttl with it")
 
     def but(self, options: Mapping[str, Any]) -> Policy:
         """The same policy with some fields changed.

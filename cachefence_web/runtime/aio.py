@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -30,11 +30,13 @@ from cachefence_web.core.flight import (
     Together,
 )
 from cachefence_web.errors import ConfigurationError, StoreUnavailable
+from cachefence_web.runtime import seats
 from cachefence_web.runtime.background import MOST
-from cachefence_web.runtime.batches import check_batch
+from cachefence_web.runtime.batches import AT_ONCE, check_batch
 from cachefence_web.runtime.engine import Engine, log
 from cachefence_web.runtime.flights import Flight, computing, name_of, ticket
-from cachefence_web.runtime.recording import current, recording, unrecorded
+from cachefence_web.runtime.recording import current, earliest, recording, unrecorded
+from cachefence_web.runtime.sweeping import Sweeper
 from cachefence_web.runtime.workers import Workers
 from cachefence_web.stores.base import AsyncStore
 
@@ -44,9 +46,11 @@ R = TypeVar("R")
 class AsyncDriver:
     """Runs plans for coroutines, over one store, from any event loop."""
 
-    def __init__(self, engine: Engine, store: AsyncStore) -> None:
+    def __init__(self, engine: Engine, store: AsyncStore, sweeper: Sweeper) -> None:
         self.engine = engine
         self.store = store
+        self.outage = engine.outage
+        self.sweeper = sweeper
         self.workers = Workers()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._refreshes = 0
@@ -55,6 +59,36 @@ class AsyncDriver:
         """Perform a plan to its end."""
         return await AsyncRun(self).run(plan)
 
+    async def probe(self, effect: StoreEffect[R]) -> R:
+        """Have the store take a step during an outage.
+
+        Raises:
+            StoreUnavailable: also if it is not to be asked now.
+        """
+        with self.outage.probing(effect):
+            return await self.store.perform(effect)
+
+    async def ask_all(self, effects: Sequence[StoreEffect[Any]]) -> list[Any]:
+        """Have the store take several steps, each so many under a deadline; a StoreUnavailable is an answer."""
+        if len(effects) <= AT_ONCE:
+            return await self._ask_some(effects)
+        answers: list[Any] = []
+        while some := effects[len(answers):len(answers) + AT_ONCE]:
+            answers += await self._ask_some(some)
+        return answers
+
+    async def _ask_some(self, effects: Sequence[StoreEffect[Any]]) -> list[Any]:
+        outage = self.outage
+        if outage.shut and (refused := outage.refused(effects)) is not None:
+            return [refused] * len(effects)
+        try:
+            answers = await self.store.perform_all(effects)
+        except BaseException:
+            outage.undecided()
+            raise
+        outage.heard(answers)
+        return answers
+
     async def aclose(self) -> None:
         """Wait for this loop's refreshes, then let its threads and the store go."""
         loop = asyncio.get_running_loop()
@@ -62,6 +96,10 @@ class AsyncDriver:
         if mine:
             await asyncio.gather(*mine, return_exceptions=True)
         await self.workers.aclose()
+        if self.sweeper.is_used:
+            await asyncio.to_thread(self.sweeper.close)
+        if self.outage.is_used:
+            await asyncio.to_thread(self.outage.close)
         await self.store.aclose()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -77,7 +115,7 @@ class AsyncDriver:
             return
         flight = self.engine.flights.launch(name_of(effect.ask))
         if flight is not None:
-            flight.orphaned = asyncio.get_running_loop().is_closed
+            _leads_here(flight)
             self._refreshes += 1
             self.spawn(self._refresh(flight, effect)).add_done_callback(partial(self._refreshed, flight))
 
@@ -171,7 +209,16 @@ class AsyncRun:
 
     async def _perform(self, effect: Effect[Any]) -> Any:
         if isinstance(effect, StoreEffect):
-            return await self._driver.store.perform(effect)
+            driver = self._driver
+            if driver.outage.shut:
+                answer = await driver.probe(effect)
+            else:
+                try:
+                    answer = await driver.store.perform(effect)
+                except StoreUnavailable as error:
+                    driver.outage.failed(error)
+                    raise
+            return answer
         if isinstance(effect, Decode):  # on every hit, so before the others
             return self._driver.engine.decode(effect.entry)
         match effect:
@@ -191,7 +238,8 @@ class AsyncRun:
 
     async def _together(self, effects: tuple[Effect[Any], ...]) -> tuple[Any, ...]:
         for_store = [effect for effect in effects if isinstance(effect, StoreEffect)]
-        replies = iter(await self._driver.store.perform_all(for_store) if for_store else ())
+        answers = await self._driver.ask_all(for_store) if for_store else []
+        replies = iter(answers)
         return tuple([next(replies) if isinstance(effect, StoreEffect) else await self._perform(effect)
                       for effect in effects])
 
@@ -203,7 +251,8 @@ class AsyncRun:
         flight = self._aboard.get(key)
         computing(flight, granted)
         async with self._driver.beating(key, granted):
-            with recording(tags, flight) as recorded:
+            lease = granted.lease if granted is not None else None
+            with recording(tags, flight, lease=lease, store=self._driver.store.identity) as recorded:
                 try:
                     value = await self._driver.workers.call(compute)
                 except Exception as error:
@@ -221,7 +270,8 @@ class AsyncRun:
             for lead in leads:
                 computing(lead.flight, lead.granted)
                 await held.enter_async_context(self._driver.beating(lead.ask.key, lead.granted))
-            with recording(tags, *[lead.flight for lead in leads]) as recorded:
+            flights, lease, store = [lead.flight for lead in leads], earliest(leads), self._driver.store.identity
+            with recording(tags, *flights, lease=lease, store=store) as recorded:
                 try:
                     values = check_batch(await self._driver.workers.call(partial(effect.compute, keys)))
                 except Exception as error:
@@ -237,7 +287,7 @@ class AsyncRun:
         name = name_of(ask, alone=effect.alone)
         flight, launched = self._driver.engine.flights.board(name, self._asked(), effect.overdue)
         if launched:
-            flight.orphaned = asyncio.get_running_loop().is_closed
+            _leads_here(flight)
             plan = plans.alone(ask) if effect.alone else plans.lead(
                 ask, effect.seen, takeover=effect.overdue.holder if effect.overdue else None)
             task = self._driver.spawn(self._lead(flight, ask.key, plan))
@@ -262,7 +312,7 @@ class AsyncRun:
             return Again()
         flight, launched = flights.board(name, self._asked(), effect.overdue)
         if launched:
-            flight.orphaned = asyncio.get_running_loop().is_closed
+            _leads_here(flight)
             self._aboard[effect.ask.key] = flight
             self._captained.append(flight)
             return Captain(flight)
@@ -301,6 +351,11 @@ async def wait_for(flight: Flight, ticket: int, patience: float | None, key: str
         flight.leave()
         return flight.overdue(patience or 0.0)
     return flight.answer(ticket)
+
+
+def _leads_here(flight: Flight) -> None:
+    flight.orphaned = asyncio.get_running_loop().is_closed
+    flight.seat = seats.needed()
 
 
 def _settle(landed: asyncio.Future[bool], value: bool) -> None:

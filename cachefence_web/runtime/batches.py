@@ -1,10 +1,13 @@
-"""What a batch compute may answer."""
+"""What is asked at once, and what a batch compute may answer."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from cachefence_web.errors import ConfigurationError
+
+AT_ONCE = 1_000
+"""Steps that a store takes within one deadline, which is meant for a few: a large batch is many of them."""
 
 
 def check_batch(values: object) -> dict[str, Any]:

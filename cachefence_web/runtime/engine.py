@@ -30,6 +30,7 @@ from cachefence_web.core.flight import (
 from cachefence_web.core.tags import MOST_TAGS, Lease
 from cachefence_web.errors import ComputeFailed, SerializationError
 from cachefence_web.runtime.flights import Flight, Flights, ticket
+from cachefence_web.runtime.journal import Outage
 from cachefence_web.serializers import Serializer
 
 log = logging.getLogger("cachefence_web")
@@ -40,7 +41,10 @@ _REMEMBERED = 256
 
 @dataclass(slots=True)
 class Counters:
-    """How often each thing happened in this process; plain additions, so approximate under threads."""
+    """How often each thing happened in this process; plain additions, so approximate under threads.
+
+    journaled: how many invalidations wait now for a store that was away when they were asked for.
+    """
 
     hits: int = 0
     stale: int = 0
@@ -48,6 +52,7 @@ class Counters:
     unstored: int = 0
     failures: int = 0
     refreshes: int = 0
+    journaled: int = 0
 
     def count(self, landing: Served | Failed) -> None:
         """Count how a caller was answered."""
@@ -68,11 +73,13 @@ class Counters:
 class Engine:
     """The parts of a cache that have no colour.
 
+    outage: how the store stands.
     chance: uniform in [0, 1); token: a name nobody has used. Both are arguments so that tests can decide them.
     """
 
     serializer: Serializer
     flights: Flights
+    outage: Outage = field(default_factory=Outage)
     chance: Callable[[], float] = random.random
     token: Callable[[], str] = lambda: secrets.token_hex(16)
     counters: Counters = field(default_factory=Counters)

@@ -15,19 +15,20 @@ from collections.abc import Callable
 
 from cachefence_web.core.flight import Again, Ask, Failed, Granted, Landing, Overdue, PassBy, Served
 from cachefence_web.core.policy import Consistency
+from cachefence_web.runtime.seats import Seat
 
 
 class Flight:
     """One shared compute, from its launch to its landing.
 
     leader: the ticket of the caller who launched it; None if it was launched behind everybody's back.
-    orphaned: tells whether the loop it is led in has been closed.
+    orphaned: tells whether the loop it is led in has been closed; seat: the thread that it may need there.
     holder, since: the token under which it computes ("" without a lease), and since when on the monotonic clock.
     """
 
     __slots__ = (
         "_cancel", "_lock", "_table", "_waiting", "holder", "key", "landing", "leader", "orphaned", "present",
-        "since",
+        "seat", "since",
     )
 
     def __init__(
@@ -40,6 +41,7 @@ class Flight:
         self.holder: str | None = None
         self.since = 0.0
         self.orphaned: Callable[[], bool] | None = None
+        self.seat: Seat | None = None
         self._table = table
         self._lock = lock
         self._waiting: list[Callable[[], None]] = []
@@ -136,6 +138,10 @@ class Flights:
         flight = self._table.get(key)
         if flight is not None and flight.orphaned is not None and flight.orphaned():
             flight.land(Again())
+
+    def apart(self, key: object, ticket: int) -> Flight:
+        """A flight for one caller alone, which nobody else can join."""
+        return Flight(key, {}, threading.Lock(), ticket)
 
     def under_way(self, key: object) -> bool:
         """Whether the key has a flight now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -44,6 +44,12 @@ class _Block:
         """Add tags to what is being led."""
         self.recording.depend(check_tags(tags))
 
+    def _recording(self, store: str) -> AbstractContextManager[Recording]:
+        """Recording what is depended on, dated by the lease."""
+        granted = self.lead.granted
+        lease = granted.lease if granted is not None else None
+        return recording(self.lead.ask.tags, self.lead.flight, lease=lease, store=store)
+
     def _done(self, engine: Engine, value: Any, raw: bool, policy: Policy | None) -> tuple[Lead, Computed]:
         lead = self._under(policy)
         self._told = True
@@ -79,7 +85,7 @@ class Leading(_Block):
         if granted is not None:
             self._held.enter_context(
                 self._driver.heartbeat.beating(self.lead.ask.key, granted.token, granted.life))
-        self.recording = self._held.enter_context(recording(self.lead.ask.tags, self.lead.flight))
+        self.recording = self._held.enter_context(self._recording(self._driver.store.identity))
         self._began = time.monotonic()
         return self
 
@@ -134,7 +140,7 @@ class AsyncLeading(_Block):
     async def __aenter__(self) -> Self:
         computing(self.lead.flight, self.lead.granted)
         await self._held.enter_async_context(self._driver.beating(self.lead.ask.key, self.lead.granted))
-        self.recording = self._held.enter_context(recording(self.lead.ask.tags, self.lead.flight))
+        self.recording = self._held.enter_context(self._recording(self._driver.store.identity))
         self._began = time.monotonic()
         return self
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from typing import Any, TypeVar
@@ -26,17 +26,20 @@ from cachefence_web.core.flight import (
     Granted,
     Landing,
     Overdue,
+    PassBy,
     Raised,
     Refresh,
     Together,
 )
 from cachefence_web.errors import ConfigurationError, StoreUnavailable
+from cachefence_web.runtime import seats
 from cachefence_web.runtime.background import Background
-from cachefence_web.runtime.batches import check_batch
+from cachefence_web.runtime.batches import AT_ONCE, check_batch
 from cachefence_web.runtime.engine import Engine, log
 from cachefence_web.runtime.flights import Flight, computing, name_of, ticket
 from cachefence_web.runtime.heartbeat import Heartbeat
-from cachefence_web.runtime.recording import current, recording, unrecorded
+from cachefence_web.runtime.recording import current, earliest, recording, unrecorded
+from cachefence_web.runtime.sweeping import Sweeper
 from cachefence_web.stores.base import Store
 
 R = TypeVar("R")
@@ -45,20 +48,55 @@ R = TypeVar("R")
 class Driver:
     """Runs plans for threads, over one store."""
 
-    def __init__(self, engine: Engine, store: Store) -> None:
+    def __init__(self, engine: Engine, store: Store, sweeper: Sweeper) -> None:
         self.engine = engine
         self.store = store
+        self.outage = engine.outage
         self.heartbeat = Heartbeat(store)
         self.background = Background()
+        self.sweeper = sweeper
 
     def run(self, plan: Plan[R]) -> R:
         """Perform a plan to its end."""
         return Run(self).run(plan)
 
+    def probe(self, effect: StoreEffect[R]) -> R:
+        """Have the store take a step during an outage.
+
+        Raises:
+            StoreUnavailable: also if it is not to be asked now.
+        """
+        with self.outage.probing(effect):
+            return self.store.perform(effect)
+
+    def ask_all(self, effects: Sequence[StoreEffect[Any]]) -> list[Any]:
+        """Have the store take several steps, each so many under a deadline; a StoreUnavailable is an answer."""
+        if len(effects) <= AT_ONCE:
+            return self._ask_some(effects)
+        answers: list[Any] = []
+        while some := effects[len(answers):len(answers) + AT_ONCE]:
+            answers += self._ask_some(some)
+        return answers
+
+    def _ask_some(self, effects: Sequence[StoreEffect[Any]]) -> list[Any]:
+        outage = self.outage
+        if outage.shut and (refused := outage.refused(effects)) is not None:
+            return [refused] * len(effects)
+        try:
+            answers = self.store.perform_all(effects)
+        except BaseException:
+            outage.undecided()
+            raise
+        outage.heard(answers)
+        return answers
+
     def close(self) -> None:
         """End refreshes and threads, then let the store go."""
         self.background.close()
         self.heartbeat.close()
+        self.sweeper.close()
+        if self.outage.is_used:
+            self.outage.close()
         self.store.close()
 
 
@@ -94,7 +132,16 @@ class Run:
 
     def _perform(self, effect: Effect[Any]) -> Any:
         if isinstance(effect, StoreEffect):
-            return self._driver.store.perform(effect)
+            driver = self._driver
+            if driver.outage.shut:
+                answer = driver.probe(effect)
+            else:
+                try:
+                    answer = driver.store.perform(effect)
+                except StoreUnavailable as error:
+                    driver.outage.failed(error)
+                    raise
+            return answer
         if isinstance(effect, Decode):  # on every hit, so before the others
             return self._driver.engine.decode(effect.entry)
         match effect:
@@ -114,7 +161,8 @@ class Run:
 
     def _together(self, effects: tuple[Effect[Any], ...]) -> tuple[Any, ...]:
         for_store = [effect for effect in effects if isinstance(effect, StoreEffect)]
-        replies = iter(self._driver.store.perform_all(for_store) if for_store else ())
+        answers = self._driver.ask_all(for_store) if for_store else []
+        replies = iter(answers)
         return tuple([next(replies) if isinstance(effect, StoreEffect) else self._perform(effect)
                       for effect in effects])
 
@@ -125,7 +173,9 @@ class Run:
         began = time.monotonic()
         flight = self._aboard.get(key)
         computing(flight, granted)
-        with self._beating(key, granted), recording(tags, flight) as recorded:
+        lease = granted.lease if granted is not None else None
+        store = self._driver.store.identity
+        with self._beating(key, granted), recording(tags, flight, lease=lease, store=store) as recorded:
             try:
                 value = compute()
                 if inspect.isawaitable(value):
@@ -143,7 +193,8 @@ class Run:
         keys = [lead.ask.key for lead in leads]
         tags = tuple(dict.fromkeys(tag for lead in leads for tag in lead.ask.tags))
         began = time.monotonic()
-        with ExitStack() as held, recording(tags, *[lead.flight for lead in leads]) as recorded:
+        flights, lease, store = [lead.flight for lead in leads], earliest(leads), self._driver.store.identity
+        with ExitStack() as held, recording(tags, *flights, lease=lease, store=store) as recorded:
             for lead in leads:
                 computing(lead.flight, lead.granted)
                 held.enter_context(self._beating(lead.ask.key, lead.granted))
@@ -167,14 +218,20 @@ class Run:
         ask = effect.ask
         name = name_of(ask, alone=effect.alone)
         flight, launched = engine.flights.board(name, self._asked(), effect.overdue)
-        if launched:
-            plan = plans.alone(ask) if effect.alone else plans.lead(
+        apart = not launched and is_in_its_way(flight, ask.key)
+        if apart:
+            flight.leave()
+            if effect.detach:
+                return flight.overdue(effect.patience)
+            flight = engine.flights.apart(name, self._asked())
+        if launched or apart:
+            plan = plans.alone(ask) if effect.alone or apart else plans.lead(
                 ask, effect.seen, takeover=effect.overdue.holder if effect.overdue else None)
             lead = partial(self._lead, flight, ask.key, plan)
             if not (effect.detach and self._driver.background.submit(lead)):
                 lead()
                 return flight.answer(self._asked())
-        return wait_for(flight, self._asked(), effect.patience, ask.key)
+        return wait_for(flight, self._asked(), effect.patience)
 
     def _lead(self, flight: Flight, key: str, plan: Plan[Landing]) -> None:
         try:
@@ -215,7 +272,10 @@ class Run:
             self._aboard[effect.ask.key] = flight
             self._captained.append(flight)
             return Captain(flight)
-        return wait_for(flight, self._asked(), effect.patience, effect.ask.key)
+        if is_in_its_way(flight, effect.ask.key):
+            flight.leave()
+            return PassBy()
+        return wait_for(flight, self._asked(), effect.patience)
 
     def _asked(self) -> int:
         """The ticket of this caller: from the first time it needed one."""
@@ -224,8 +284,8 @@ class Run:
         return self._ticket
 
 
-def wait_for(flight: Flight, ticket: int, patience: float, key: str) -> Landing | Overdue:
-    """Wait in this thread for what a flight brings to a ticket.
+def is_in_its_way(flight: Flight, key: str) -> bool:
+    """Whether a flight may need this thread to land, so that no caller in it may wait for that.
 
     Raises:
         ConfigurationError: if this very compute leads the flight: it would wait for itself for ever.
@@ -234,6 +294,11 @@ def wait_for(flight: Flight, ticket: int, patience: float, key: str) -> Landing 
     if scope is not None and scope.computes(flight):
         flight.leave()
         raise ConfigurationError(f"the compute of {key!r} asks for {key!r} itself: give the inner value another key")
+    return seats.is_held_here(flight.seat)
+
+
+def wait_for(flight: Flight, ticket: int, patience: float) -> Landing | Overdue:
+    """Wait in this thread for what a flight brings to a ticket."""
     landed = threading.Event()
     flight.on_landing(landed.set)
     if not landed.wait(patience):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cachefence_web.core.entry import DATES_AT, LEASE_AT, MAGIC, NEVER, Entry, Kind, dates, lease_bytes
+from cachefence_web.core.entry import DATES_AT, LEASE_AT, MAGIC, NEVER, Entry, Kind, dates, lease_bytes, renewal_bytes
 from cachefence_web.core.tags import Instant, Lease
 
 unsigned = st.integers(0, 2**64 - 1)
@@ -13,7 +13,7 @@ names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4
 entries = st.builds(
     Entry, st.builds(Lease, unsigned.map(Instant), unsigned), unsigned.map(Instant), unsigned.map(Instant),
     unsigned.map(Instant), st.integers(0, 2**32 - 1), st.lists(names, max_size=5).map(tuple), st.binary(max_size=60),
-    st.sampled_from(Kind))
+    st.sampled_from(Kind), st.just(0) | unsigned)
 
 
 @given(entries)
@@ -66,6 +66,9 @@ def test_lease_and_dates_stand_where_the_scripts_look_for_them() -> None:
     raw = Entry(lease, Instant(5), Instant(6), Instant(7), 0, (), b"").encode()
     assert raw[LEASE_AT:LEASE_AT + 16] == lease_bytes(lease)
     assert raw[DATES_AT:DATES_AT + 24] == dates(Instant(5), Instant(6), Instant(7))
+    renewed = Entry(lease, Instant(5), Instant(6), Instant(7), 0, ("a",), b"payload", renewal=2**60).encode()
+    assert (raw[3], renewed[3]) == (0, 1)
+    assert renewed.endswith(renewal_bytes(2**60) + b"payload")
 
 
 def test_a_cost_beyond_an_hour_is_kept_as_the_most_there_is() -> None:

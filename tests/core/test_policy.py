@@ -56,9 +56,8 @@ def test_an_unhashable_value_is_named_too() -> None:
         Policy().but({"ttl": {}})
 
 
-def test_sliding_needs_an_end_to_put_off() -> None:
-    with pytest.raises(ConfigurationError, match="give a ttl"):
-        Policy(ttl=None, sliding=True)
+def test_a_call_may_say_without_end_where_others_slide() -> None:
+    assert Policy(sliding=True).but({"ttl": None}).ttl is None
 
 
 def test_durations_are_kept_as_seconds_whatever_they_came_as() -> None:

@@ -141,10 +141,19 @@ def test_a_value_far_from_its_end_does_not_even_draw() -> None:
 
 def test_sliding_renews_once_a_tenth_of_the_life_is_over() -> None:
     ask = Ask("k", POLICY.but({"sliding": True}))
-    until = Instant(NOW + 60 * SECOND)
-    play(plans.get_or_set(ask), (Read("k"), look(entry(50.0))), (Decode, ("old",)), (Read("k"), look(entry(50.0))),
-         (Decode, ("old",)), (Amend("k", L, until, until, until, 60.0), True))
-    play(plans.get_or_set(ask), (Read("k"), look(entry(59.0))), (Decode, ("old",)))
+    until, stale = Instant(NOW + 20 * SECOND), Instant(NOW + 50 * SECOND)
+    found = [(Read("k"), look(entry(17.0, stale=30.0, renewal=20.0))), (Decode, ("old",))]
+    for plan in (plans.get_or_set(ask), plans.get(ask)):
+        play(plan, *found, *found, (Amend("k", L, until, stale, until, 50.0, 20 * SECOND), True))
+    play(plans.get_or_set(ask), (Read("k"), look(entry(19.0, renewal=20.0))), (Decode, ("old",)))
+
+
+@pytest.mark.parametrize("ends", [5.0, None])
+def test_a_hit_renews_nothing_but_a_life_that_is_known_and_ends(ends: float | None) -> None:
+    ask = Ask("k", POLICY.but({"sliding": True}))
+    play(plans.get(ask), (Read("k"), look(entry(ends))), (Decode, ("old",)))
+    play(plans.get(ask), (Read("k"), look(entry(None, renewal=20.0))), (Decode, ("old",)))
+    play(plans.get(Ask("k", POLICY)), (Read("k"), look(entry(5.0, renewal=20.0))), (Decode, ("old",)))
 
 
 def test_p6_a_store_that_is_away_is_gone_around_by_one_flight() -> None:

@@ -55,11 +55,12 @@ def _next(plan: Generator[Effect[Any], Any, Any], answer: Any) -> Effect[Any]:
 
 
 def entry(ends: float | None = 50.0, *, stale: float = 0.0, error: float = 0.0, lease: Lease = L, cost: float = 0.0,
-          payload: bytes = b"old", kind: Kind = Kind.VALUE) -> Entry:
+          payload: bytes = b"old", kind: Kind = Kind.VALUE, renewal: float = 0.0) -> Entry:
     """An entry that is fresh for `ends` seconds from NOW (negative: it was), carrying the tag `a`."""
     fresh = NEVER if ends is None else Instant(NOW + int(ends * SECOND))
     return Entry(lease, fresh, Instant(min(NEVER, fresh + int(stale * SECOND))),
-                 Instant(min(NEVER, fresh + int(error * SECOND))), int(cost * SECOND), ("a",), payload, kind)
+                 Instant(min(NEVER, fresh + int(error * SECOND))), int(cost * SECOND), ("a",), payload, kind,
+                 int(renewal * SECOND))
 
 
 VALID = TagRecord(Instant(1))

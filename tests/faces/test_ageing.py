@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from cachefence_web import Policy
 from cachefence_web.runtime.engine import Engine
 from tests.faces.places import Compute, Face, Place
 
@@ -211,6 +212,70 @@ async def test_expire_tags_ends_what_may_not_be_served_stale(face: Face) -> None
     await face.get_or_set("book", Compute("first"), ttl=100, tags=["row:1"])
     await face.expire_tags("row:1")
     assert await face.get_or_set("book", Compute("second"), ttl=100, tags=["row:1"]) == "second"
+
+
+async def test_a_hit_renews_the_life_that_the_value_has_and_not_that_of_others(place: Place) -> None:
+    face = place.face(policy=Policy(ttl=300, sliding=True))
+    await face.set("code", 1234, ttl=10)
+    await face.set("kept", "for ever", ttl=None)
+    for _ in range(3):
+        await place.later(8)
+        assert await face.get("code") == 1234
+        assert await face.get_or_set("code", Compute("never"), early=0) == 1234
+        assert 9 < (await face.peek("code")).remaining <= 10
+        assert (await face.peek("kept")).remaining is None
+    assert await face.touch("code", ttl=20) is True
+    await place.later(15)
+    assert await face.get("code") == 1234
+    assert 19 < (await face.peek("code")).remaining <= 20
+    await face.set("code", 1, ttl=10)
+    await place.later(8)
+    assert (await face.peek("code", sliding=False)).remaining <= 2
+    await place.later(3)
+    assert await face.get("code") is None
+
+
+async def test_what_is_touched_without_end_slides_no_more_until_it_is_given_one(place: Place) -> None:
+    face = place.face(policy=Policy(ttl=300, sliding=True))
+    await face.set("a", 1, ttl=10)
+    assert await face.touch("a", ttl=None) is True
+    await place.later(1000)
+    assert await face.get("a") == 1
+    assert (await face.peek("a")).remaining is None
+    assert await face.touch("a", ttl=30) is True
+    await place.later(25)
+    assert await face.get("a") == 1
+    assert 29 < (await face.peek("a")).remaining <= 30
+
+
+@pytest.mark.parametrize("how", ["touched", "without end and back", "renamed"])
+async def test_a_value_may_be_stale_as_long_as_before_when_it_is_touched_or_moved(
+    place: Place, face: Face, how: str
+) -> None:
+    terms = {"ttl": 10, "stale_for": 100, "early": 0}
+    await face.set("a", "old", **terms)
+    if how == "touched":
+        await face.touch("a", ttl=10)
+    elif how == "renamed":
+        await face.set("b", "old", **terms)
+        assert await face.rename("b", "a") is True
+    else:
+        await face.touch("a", ttl=None)
+        await face.touch("a", ttl=10)
+    await place.later(60)
+    assert await face.get("a") is None
+    assert await face.get_or_set("a", Compute("new"), **terms) == "old"
+    await face.idle()
+
+
+async def test_a_touched_life_is_as_long_as_it_is_said_whatever_else_the_policy_has(place: Place) -> None:
+    face = place.face(policy=Policy(negative_ttl=2, jitter=0.5))
+    for value in (None, 1):
+        await face.set("a", value)
+        await face.touch("a", ttl=500)
+        assert 490 < (await face.peek("a")).remaining <= 500
+        await face.touch("a", ttl=None)
+        assert (await face.peek("a")).remaining is None
 
 
 async def test_touch_begins_the_life_again_and_leaves_the_dead_alone(place: Place, face: Face) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 
+from cachefence_web import StoreUnavailable
 from tests.faces.places import Compute, Face, Place
 
 KEYS = ["a", "b", "c", "d"]
@@ -164,6 +169,77 @@ async def test_a_batch_of_one_that_cannot_be_stored_stores_the_others(
     with caplog.at_level(logging.CRITICAL, "cachefence_web"):
         assert await face.get_or_set_many(["a", "b"], lambda keys: {"a": odd, "b": 2}) == {"a": odd, "b": 2}
     assert await face.get_many(["a", "b"]) == {"b": 2}
+
+
+class Paced:
+    """A store that notes how much it is asked at once, and is away from a given request on."""
+
+    def __init__(self, face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sizes: list[int] = []
+        self.most: float = math.inf
+        terms = face.fence._terms
+        monkeypatch.setattr(terms.store, "perform_all", partial(self._ask, terms.store.perform_all))
+        monkeypatch.setattr(terms.async_store, "perform_all", partial(self._ask, terms.async_store.perform_all))
+
+    def _ask(self, through: Callable[[Any], Any], effects: Sequence[Any]) -> Any:
+        if len(self.sizes) < self.most:
+            self.sizes.append(len(effects))
+            return through(effects)
+        away: list[Any] = [StoreUnavailable("gone") for _ in effects]
+        return asyncio.sleep(0, away) if inspect.iscoroutinefunction(through) else away
+
+
+async def test_p6_no_deadline_is_for_more_than_a_thousand_keys(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {f"key{number}": number for number in range(2_500)}
+    asked = Paced(face, monkeypatch)
+    await face.set_many(values)
+    assert asked.sizes == [1_000, 1_000, 500]
+    assert await face.get_many(values) == values
+    assert await face.get_or_set_many(values, Batch()) == values
+    assert await face.delete_many(values) == len(values)
+    more = Batch()
+    assert await face.get_or_set_many(values, more) == made(list(values))
+    assert more.runs == 1
+    assert max(asked.sizes) == 1_000
+
+
+async def test_p6_what_was_read_before_an_outage_is_returned_and_the_rest_is_told(
+    face: Face, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = {f"key{number}": number for number in range(1_500)}
+    await face.set_many(values)
+    asked = Paced(face, monkeypatch)
+    asked.most = 1
+    with caplog.at_level(logging.ERROR, "cachefence_web"):
+        assert await face.get_many(values) == dict(list(values.items())[:1_000])
+    assert "could not look up 500 of 1500 keys" in caplog.text
+
+
+async def test_p6_a_batch_that_an_outage_cuts_short_is_answered_whole(
+    face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [f"key{number}" for number in range(1_500)]
+    asked = Paced(face, monkeypatch)
+    asked.most = 1
+    load = Batch()
+    assert await face.get_or_set_many(keys, load) == made(keys)
+    assert load.runs == 1
+
+
+async def test_p2_many_values_are_dated_at_the_call(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is invalidated between two of its round trips came after all of them."""
+    asked = Paced(face, monkeypatch)
+
+    def invalidating(through: Callable[[Any], Any], effects: Sequence[Any]) -> Any:
+        if asked.sizes:
+            face.fence.invalidate_tags("row")
+        return Paced._ask(asked, through, effects)
+
+    for store in (face.fence._terms.store, face.fence._terms.async_store):
+        wrapped = store.perform_all
+        monkeypatch.setattr(store, "perform_all", partial(invalidating, wrapped.args[0]))
+    await face.set_many({f"key{number}": number for number in range(1_500)}, tags=["row"])
+    assert await face.get_many(["key0", "key1499"]) == {}
 
 
 async def test_a_batch_of_nothing_asks_for_nothing(face: Face) -> None:

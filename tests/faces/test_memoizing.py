@@ -229,3 +229,41 @@ def test_two_functions_of_one_name_in_two_modules_do_not_share() -> None:
     first, second = cached(cache=fence)(added), cached(cache=fence)(twin)
     assert first.key_of(1) != second.key_of(1)
     fence.close()
+
+
+def test_a_cache_that_is_named_by_a_function_may_be_replaced() -> None:
+    caches = [CacheFence(), CacheFence()]
+    add = cached(cache=lambda: caches[0], ttl=60, tags=["sum"])(added)
+    runs.clear()
+    assert add(1) == add(1) == 3
+    former = caches.pop(0)
+    assert add(1) == 3
+    caches[0].invalidate_tags("sum")
+    assert add(1) == 3
+    assert len(runs) == 3
+    assert add.forget(1) is True
+    assert former.get(add.key_of(1)) == 3
+    for one in (former, *caches):
+        one.close()
+
+
+async def test_a_function_that_names_a_cache_serves_async_functions_too() -> None:
+    fence = CacheFence()
+
+    async def load(x: int) -> int:
+        return x
+
+    assert await cached(cache=lambda: fence, key="named:{x}")(load)(7) == 7
+    assert fence.get("named:7") == 7
+    fence.close()
+
+
+@pytest.mark.parametrize("cache", [None, "default", dict], ids=["none", "a name", "a function that returns another"])
+def test_what_names_no_cache_is_refused(cache: Any) -> None:
+    with pytest.raises(ConfigurationError, match="CacheFence"):
+        cached(cache=cache)(added)(1)
+
+
+def test_a_wrong_option_is_refused_where_the_function_is_decorated() -> None:
+    with pytest.raises(ConfigurationError, match="stale_for"):
+        cached(cache=CacheFence, stale=3)  # type: ignore[call-arg]

@@ -1,4 +1,4 @@
-"""P6: Redis refused or hung: readers are answered, each step has its deadline, no write is lost in silence."""
+"""P6: Redis refused or hung: readers are answered, each step has its deadline, no invalidation is lost."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 import pytest
 
 from cachefence_web import CacheFence, StoreUnavailable
-from tests.faces.places import Compute, Face, Place
+from cachefence_web.runtime.breaker import REST, Breaker
+from tests.faces.places import LONG, Compute, Face, Place
 from tests.servers import RedisServer
 
 DEADLINE = 0.3
@@ -56,6 +58,41 @@ WRITES: dict[str, tuple[Callable[[Face], object], object]] = {
     "invalidate_all": (lambda face: face.invalidate_all(), None),
     "invalidate_pattern": (lambda face: face.invalidate_pattern("bo*"), 0),
 }
+JOURNALED: dict[str, Callable[[Face, str], object]] = {
+    "set": lambda face, key: face.set(key, "newer"),
+    "set_many": lambda face, key: face.set_many({key: "newer"}),
+    "replace": lambda face, key: face.replace(key, "newer"),
+    "delete": lambda face, key: face.delete(key),
+    "delete_many": lambda face, key: face.delete_many([key]),
+    "invalidate_tags": lambda face, key: face.invalidate_tags(f"tag:{key}"),
+    "expire_tags": lambda face, key: face.expire_tags(f"tag:{key}"),
+    "invalidate_pattern": lambda face, key: face.invalidate_pattern(f"{key}*"),
+    "fencing": lambda face, key: fenced(face, f"tag:{key}"),
+}
+
+
+async def fenced(face: Face, tag: str) -> None:
+    """A write that nothing sees but its fence."""
+    async with face.fencing(tag):
+        pass
+
+
+async def settled(face: Face) -> None:
+    """Return once the store was told all that had waited."""
+    async with asyncio.timeout(LONG):
+        while face.stats().journaled:  # noqa: ASYNC110 - a state, of which no event tells
+            await asyncio.sleep(0.005)
+
+
+def elsewhere(place: Place) -> Face:
+    """A cache that shares no journal with the others, as one in another process would not."""
+    return place.face(url=place.url.replace("/redis.sock", "/./redis.sock"))
+
+
+def breaker_of(face: Face) -> Breaker:
+    """The one that all faces over the store share."""
+    breaker: Breaker = face.fence._terms.engine.outage.breaker
+    return breaker
 
 
 @pytest.mark.parametrize("how", BREAKS)
@@ -73,8 +110,10 @@ async def test_p6_every_read_is_answered_within_its_deadline(place: Place, serve
 async def test_p6_every_write_raises_or_is_logged(
     place: Place, server: RedisServer, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    raising, logging_ = place.face(timeout=DEADLINE), place.face(timeout=DEADLINE, on_outage="log")
+    raising = place.face(timeout=DEADLINE, on_outage="raise")
+    logging_ = place.face(timeout=DEADLINE, on_outage="log")
     await raising.set("book", 1)
+    breaker_of(raising)._chance = lambda: -0.5  # it never rests, so each pays for itself
     BREAKS[how](server)
     for name in WRITES if how == "down" else ["set", "incr", "delete_many", "invalidate_tags"]:
         call, otherwise = WRITES[name]
@@ -112,6 +151,7 @@ async def test_p6_computes_of_an_outage_are_shared_within_the_process(place: Pla
 @pytest.mark.parametrize("how", BREAKS)
 async def test_p6_when_redis_comes_back_all_is_well(place: Place, server: RedisServer, how: str) -> None:
     face = place.face(timeout=DEADLINE)
+    breaker_of(face)._chance = lambda: -0.5
     await face.set("book", "stored", tags=["row:1"])
     BREAKS[how](server)
     assert await face.get_or_set("book", Compute("during"), tags=["row:1"]) == "during"
@@ -155,11 +195,111 @@ async def test_p6_a_block_begun_before_an_outage_still_answers(place: Place, ser
 
 
 async def test_p6_a_fence_that_cannot_be_raised_stops_the_write(place: Place, server: RedisServer) -> None:
-    face = place.face(timeout=DEADLINE)
+    face = place.face(timeout=DEADLINE, on_outage="raise")
     server.kill()
     with pytest.raises(StoreUnavailable):
         async with face.fencing("row:1"):
             pytest.fail("the write would not be covered")
+
+
+async def test_p6_what_is_invalidated_during_an_outage_is_forbidden_at_once_and_everywhere_when_it_is_over(
+    place: Place, server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing raises, nothing that was forbidden is served here, and the log says once what it means."""
+    face, other = place.face(timeout=DEADLINE), elsewhere(place)
+    for key in (*JOURNALED, "kept"):
+        await other.set(key, "old", tags=[f"tag:{key}"])
+    server.pause()
+    for name, call in JOURNALED.items():
+        assert not await call(face, name), name
+        assert await face.get(name) is None, name
+    # A fence counts twice: before the write that goes on without it, and after.
+    assert face.stats().journaled == place.face().stats().journaled == len(JOURNALED) + 1
+    assert caplog.text.count("It is kept in this process and told when the store is back") == 1
+    assert caplog.text.count("goes on without its fence") == 1
+    server.resume()
+    await settled(face)
+    for name in JOURNALED:
+        assert await other.get(name) is None, name
+        assert await face.get_or_set(name, Compute("new")) == "new", name
+    assert await other.get("kept") == "old"
+
+
+async def test_p6_everything_is_forbidden_after_an_outage_in_which_that_was_asked_for(
+    place: Place, server: RedisServer
+) -> None:
+    face, other = place.face(timeout=DEADLINE), elsewhere(place)
+    await other.set("book", "old")
+    server.pause()
+    await face.invalidate_tags("row:1")
+    await face.invalidate_all()
+    assert face.stats().journaled > 0
+    server.resume()
+    await settled(face)
+    assert await other.get("book") is None
+
+
+async def test_p6_until_the_store_was_told_nothing_is_read_from_it_nor_stored(
+    place: Place, server: RedisServer
+) -> None:
+    """Another process may have stored, after the outage, what this one had forbidden during it."""
+    face, other = place.face(timeout=DEADLINE), elsewhere(place)
+    assert face.fence._terms.store.identity != other.fence._terms.store.identity
+    await other.set("book", "old", tags=["row:1"])
+    face.fence._terms.engine.outage.pause = lambda _: LONG
+    breaker_of(face)._clock = lambda: 0.0  # so that it rests, and what is invalidated now is never sent
+    server.pause()
+    assert await face.get("book") is None
+    await face.invalidate_tags("row:1")
+    server.resume()
+    assert await other.get("book") == "old", "P3 is suspended for this writer"
+    compute = Compute("first", "second")
+    assert [await face.get_or_set("book", compute) for _ in range(2)] == ["first", "second"]
+    begun = await face.begin("page")
+    assert begun.granted is None
+    assert [keys async for keys in face.fence.aio.scan()] == await asyncio.to_thread(list, face.fence.scan()) == []
+    assert await other.get("book") == "old"
+    await asyncio.to_thread(face.fence.close)
+    assert await other.get("book") is None
+    assert await face.get_or_set("book", Compute("third")) == await other.get("book") == "third"
+
+
+async def test_p6_after_one_has_paid_a_deadline_the_others_ask_in_vain_no_more(
+    place: Place, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    face = place.face(timeout=DEADLINE)
+    await elsewhere(place).set("book", "stored")
+    now, breaker = [0.0], breaker_of(face)
+    breaker._clock, breaker._chance = (lambda: now[0]), (lambda: 0.5)
+    asked = counted(face, monkeypatch)
+    server.pause()
+    for _ in range(20):
+        assert await face.get("book") is None
+        assert await face.get_many(["book"]) == {}
+    assert len(asked) == 1
+    now[0] += REST
+    for _ in range(20):
+        assert await face.get("book") is None
+    assert len(asked) == 2
+    now[0] += REST
+    server.resume()
+    assert await face.get("book") == "stored"
+    assert await face.get_many(["book"]) == {"book": "stored"}
+    assert len(asked) == 4
+
+
+def counted(face: Face, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Grows with each request that is made of the store."""
+    asked: list[object] = []
+    store = (face.fence if face.colour == "threads" else face.fence.aio)._driver.store
+    for name in ("perform", "perform_all"):
+        monkeypatch.setattr(store, name, partial(noted, asked, getattr(store, name)))
+    return asked
+
+
+def noted(asked: list[object], through: Callable[[object], object], effects: object) -> object:
+    asked.append(effects)
+    return through(effects)
 
 
 def test_nothing_is_connected_before_the_first_use() -> None:

@@ -111,7 +111,7 @@ async def test_p1_a_compute_longer_than_its_lease_stays_the_only_one_and_is_stor
     compute = Compute("value", "second", held=True)
     renewals = Renewals(5, compute.release)
     renewals.watch(monkeypatch, face)
-    first = face.begins("get_or_set", "book", compute, lease=0.15)
+    first = face.begins("get_or_set", "book", compute, lease=0.6)
     await compute.begun()
     there = place.stranger()
     others = [there.begins("get_or_set", "book", compute) for _ in range(10)]

@@ -6,6 +6,10 @@ import asyncio
 
 import pytest
 
+from cachefence_web import ConfigurationError, Policy
+from cachefence_web.core import writing
+from cachefence_web.core.entry import Kind
+from cachefence_web.core.flight import Computed
 from tests.faces.places import Compute, Face, Place
 
 
@@ -31,6 +35,137 @@ async def test_add_stores_only_where_there_is_nothing(place: Place, face: Face) 
     await face.set("b", "old", ttl=10)
     await place.later(20)
     assert await face.add("b", "new") is True
+
+
+async def test_replace_stores_only_where_there_is_something(place: Place, face: Face) -> None:
+    assert await face.replace("a", "first") is False
+    assert await face.get("a") is None
+    await face.set("a", None)
+    assert await face.replace("a", "second", tags=["row:1"]) is True
+    assert await face.get("a") == "second"
+    await face.invalidate_tags("row:1")
+    assert await face.replace("a", "third") is False
+    await face.set("b", "old", ttl=10, stale_for=60)
+    await place.later(20)
+    assert await face.replace("b", "new") is False
+
+
+async def test_what_was_cleared_or_is_over_was_not_there_to_be_deleted(place: Place, face: Face) -> None:
+    await face.set_many({"a": 1, "b": 2, "c": 3}, tags=["row:1"])
+    await face.invalidate_tags("row:1")
+    assert (await face.delete("a"), await face.delete_many(["b", "c", "d"])) == (False, 0)
+    await face.set_many({"a": 1, "b": None, "c": 3}, ttl=10, stale_for=60)
+    assert await face.delete_many(["a", "b", "a"]) == 2
+    await place.later(20)
+    assert await face.delete("c") is False
+    await face.set_many({"a": 1, "b": 2})
+    await face.invalidate_all()
+    assert (await face.delete("a"), await face.invalidate_pattern("*")) == (False, 0)
+
+
+async def test_p2_a_delete_that_found_nothing_to_be_served_has_revoked_what_is_being_computed(face: Face) -> None:
+    compute = Compute("old", "new", held=True)
+    await face.set("a", "cleared")
+    await face.invalidate_all()
+    asking = face.begins("get_or_set", "a", compute)
+    await compute.begun()
+    assert await face.delete("a") is False
+    compute.release()
+    assert await asking == "old"
+    assert await face.get("a") is None
+
+
+async def test_no_change_is_lost_and_the_value_keeps_its_life_and_its_tags(place: Place, face: Face) -> None:
+    other = place.stranger()
+    await face.set("list", [], ttl=10, tags=["row:1"])
+    await asyncio.gather(*[
+        each.modify("list", lambda value, number=number: [*value, number], ttl=100)
+        for number in range(20) for each in (face, other)])
+    assert sorted(await face.get("list")) == sorted([*range(20), *range(20)])
+    await place.later(6)
+    assert await face.modify("list", len) == 40
+    assert (await face.peek("list")).remaining <= 4
+    await face.invalidate_tags("row:1")
+    assert await face.get("list") is None
+
+
+async def test_a_change_of_what_is_not_there_is_none_or_begins_with_what_is_given(place: Place, face: Face) -> None:
+    assert await face.modify("a", lambda value: value + 1) is None
+    assert await face.get("a") is None
+    assert await face.modify("a", lambda value: value + 0.5, initial=1, ttl=10) == 1.5
+    assert await face.modify("a", lambda value: value + 0.5, initial=1) == 2.0
+    await place.later(11)
+    assert await face.get("a") is None
+    other = place.stranger()
+    counting = [each.modify("b", lambda value: value + 0.5, initial=0) for _ in range(10) for each in (face, other)]
+    assert sorted(await asyncio.gather(*counting)) == [half / 2 for half in range(1, 21)]
+
+
+async def test_a_renamed_value_keeps_its_life_and_its_tags_and_is_gone_where_it_was(place: Place, face: Face) -> None:
+    await face.set("a", 1, ttl=10, tags=["row:1"])
+    await face.set("b", "old")
+    await place.later(6)
+    assert await face.rename("a", "b") is True
+    assert (await face.get("a"), await face.get("b")) == (None, 1)
+    assert (await face.peek("b")).remaining <= 4
+    assert await face.rename("b", "b") is True
+    assert await face.incr("b") == 2
+    await face.invalidate_tags("row:1")
+    assert (await face.get("b"), await face.rename("b", "c"), await face.rename("nothing", "c")) == (None, False, False)
+
+
+@pytest.mark.parametrize("how", ["incr", "modify"])
+async def test_p2_a_refresh_that_began_before_a_change_does_not_undo_it(face: Face, how: str) -> None:
+    face.fence._terms.engine.chance = lambda: 0.999999
+    dear = Computed(10, b"10", (), elapsed=100.0, kind=Kind.NUMBER)
+    face.fence._driver.run(writing.put("n", dear, Policy(ttl=10), None))
+    refresh = Compute(10, held=True)
+    assert await face.get_or_set("n", refresh, ttl=10, early=1) == 10
+    await refresh.begun()
+    assert await (face.incr("n", 5) if how == "incr" else face.modify("n", lambda value: value + 5)) == 15
+    refresh.release()
+    await face.idle()
+    assert await face.get("n") == 15
+
+
+async def test_p2_a_change_is_refused_where_what_it_was_made_of_was_deleted_meanwhile(face: Face) -> None:
+    await face.set("a", 1.5)
+    seen: list[float] = []
+
+    def change(value: float) -> float:
+        if not seen:
+            face.fence.delete("a")
+        seen.append(value)
+        return value + 1
+
+    assert await face.modify("a", change) is None
+    assert (seen, await face.get("a")) == ([1.5], None)
+
+
+@pytest.mark.parametrize("change", [None, 1, "text"], ids=repr)
+async def test_a_change_that_is_no_function_is_refused(face: Face, change: object) -> None:
+    async def awaited(value: object) -> object:
+        return value
+
+    for each in (change, awaited):
+        with pytest.raises(ConfigurationError, match="plain function"):
+            await face.modify("a", each)
+
+
+async def test_a_scan_hands_out_the_keys_that_match_and_checks_its_pattern_first(place: Place, face: Face) -> None:
+    await face.set_many({f"user:{number}": 1 for number in range(30)} | {"book:1": 1, "us{e}r": 1})
+    fence = face.fence
+    if face.colour == "threads":
+        found = [key for keys in fence.scan("us*") for key in keys]
+        everything = [key for keys in fence.scan() for key in keys]
+    else:
+        found = [key async for keys in fence.aio.scan("us*") for key in keys]
+        everything = [key async for keys in fence.aio.scan() for key in keys]
+    assert set(found) == {*[f"user:{number}" for number in range(30)], "us{e}r"}
+    assert set(everything) == {*found, "book:1"}
+    for scan in (fence.scan, fence.aio.scan):
+        with pytest.raises(ConfigurationError):
+            scan("")
 
 
 async def test_add_is_one_caller_s(place: Place, face: Face) -> None:
