@@ -8,20 +8,20 @@ it is, `--cachefence-url` says, or `cachefence_url` among pytest's settings, or 
 from __future__ import annotations
 
 import os
-import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import wraps
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
 
 from cachefence_web.cache import CacheFence
-from cachefence_web.runtime.flights import Flight
+from cachefence_web.errors import ConfigurationError
+from cachefence_web.runtime.observing import ComputeBegun, observing
+from cachefence_web.stores.memory import forget_memory
 
 __all__ = ["Computes", "assert_computes", "isolated_caches", "isolated_fence", "new_namespace"]
 
@@ -29,7 +29,7 @@ _NAME = "cachefence_url"
 _ISOLATE = "cachefence_isolate"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Computes:
     """The computes that have begun in a block.
 
@@ -39,27 +39,28 @@ class Computes:
     pattern: str = "*"
     keys: list[str] = field(default_factory=list)
 
+    def __call__(self, begun: ComputeBegun) -> None:
+        """Note one, if it is for a key that counts."""
+        if fnmatchcase(begun.key, self.pattern):
+            self.keys.append(begun.key)
+
 
 @contextmanager
 def assert_computes(count: int, key: str = "*") -> Iterator[Computes]:
-    """A block in which the caches of this process compute so many values, pages and fragments; those that fail too.
+    """A block in which the caches of this process compute so many values, pages and fragments.
 
-    What they keep from nobody, and so everybody makes for himself, is no compute of theirs.
+    Whatever begins while the block lasts counts: in any thread and event loop, behind a caller's back, and though it
+    fails; of blocks inside one another each counts all of it. Other processes have counts of their own. What is kept
+    from nobody, and so made by each for himself, is no compute of a cache.
 
     key: counts only those whose key matches this glob.
 
     Raises:
         AssertionError: if it were more or fewer, naming them.
     """
-    _count_from_now_on()
     block = Computes(key)
-    with _lock:
-        _blocks.append(block)
-    try:
+    with observing(block):
         yield block
-    finally:
-        with _lock:
-            _blocks[:] = [each for each in _blocks if each is not block]
     if len(block.keys) != count:
         raise AssertionError(f"{count} to be computed, and there {'was' if len(block.keys) == 1 else 'were'}"
                              f" {len(block.keys)}: {', '.join(map(repr, block.keys)) or 'none'}")
@@ -89,6 +90,7 @@ def isolated_caches(url: str | None = None) -> Iterator[None]:
     url: where they all are meanwhile; None leaves each where it is.
     """
     from django.conf import settings
+    from django.core.cache import caches
     from django.test.utils import override_settings
 
     namespace = new_namespace()
@@ -100,8 +102,14 @@ def isolated_caches(url: str | None = None) -> Iterator[None]:
         try:
             yield
         finally:
-            for location in {str(entry["LOCATION"]) for entry in own.values() if _is_ours(entry)}:
-                _sweep(location, namespace)
+            servers = {str(entry.get("LOCATION")): alias for alias, entry in own.items() if _is_ours(entry)}
+            for alias in servers.values():
+                _sweep_alias(alias, f"{namespace}.")
+            for alias in own:
+                # Django puts others in their place, but its context goes on holding these.
+                with suppress(AttributeError):
+                    del caches[alias]
+    forget_memory(namespace)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -183,37 +191,25 @@ def _moved(entry: Mapping[str, Any], namespace: str, url: str | None) -> dict[st
 def _sweep(url: str, namespace: str) -> None:
     """Take from the server what has no TTL, and all the rest; one that is away keeps it."""
     if url.startswith("memory://"):
+        forget_memory(namespace)
         return
     import redis
 
     with suppress(redis.RedisError, OSError, ValueError), redis.Redis.from_url(url, socket_timeout=5) as client:
-        for key in client.scan_iter(match=f"*{namespace}*", count=1000):
-            client.unlink(key)
+        _unlink(client, namespace)
 
 
-def _count_from_now_on() -> None:
-    """Have every flight that computes told to the blocks; once for the process, as a flight may outlive a block."""
-    with _lock:
-        if getattr(Flight.computes, "__wrapped__", None) is not None:
-            return
-        own = Flight.computes
+def _sweep_alias(alias: str, namespace: str) -> None:
+    """The same for an alias of Django's, wherever its settings say that it is."""
+    import redis
+    from django.core.cache import caches
 
-        @wraps(own)
-        def computes(flight: Flight, token: str) -> None:
-            _tell(flight.key)
-            own(flight, token)
-
-        Flight.computes = computes  # type: ignore[assignment, method-assign]
+    backend: Any = caches[alias]
+    with suppress(redis.RedisError, OSError, ConfigurationError):  # the last, for one in memory
+        _unlink(backend.get_client(), namespace)
 
 
-def _tell(name: object) -> None:
-    """A flight is named by its key, and by what else tells it apart."""
-    key = str(name[0] if isinstance(name, tuple) else name)
-    with _lock:
-        for block in _blocks:
-            if fnmatchcase(key, block.pattern):
-                block.keys.append(key)
+def _unlink(client: Any, namespace: str) -> None:
+    for key in client.scan_iter(match=f"*{namespace}*", count=1000):
+        client.unlink(key)
 
-
-_blocks: list[Computes] = []
-_lock = threading.Lock()

@@ -13,7 +13,7 @@ class CacheFenceConfig(AppConfig):
     def ready(self) -> None:
         """Register the system checks, and note when requests begin."""
         from cachefence_web.django.checks import register_checks
-        from cachefence_web.django.fragments import watch_requests
+        from cachefence_web.django.dating import watch_requests
 
         register_checks()
         watch_requests()

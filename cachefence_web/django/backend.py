@@ -9,6 +9,7 @@ through the other, and through a thread.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Unpack
 
 from django.core.cache import caches
@@ -19,15 +20,15 @@ from cachefence_web.core.policy import PolicyOptions
 from cachefence_web.django.extras import Extras
 from cachefence_web.django.sorted_sets import SortedSets
 from cachefence_web.django.values import (
+    adding,
     as_django_has_it,
     async_loader,
+    fits,
     found,
-    integer,
     loader,
+    number,
+    one_of,
     or_in_a_thread,
-    stands,
-    summed,
-    whole_life,
     with_life,
 )
 from cachefence_web.errors import ConfigurationError
@@ -41,8 +42,8 @@ class RedisCache(Extras, SortedSets):
     LOCATION: redis://, rediss://, unix://, memory://, or a list whose first is the primary.
     KEY_PREFIX, VERSION, KEY_FUNCTION, TIMEOUT: as in Django; fractions of a second count.
     OPTIONS: any field of Policy; `namespace`; `serializer` (signed "pickle" by default, "msgpack", "json" or an
-        instance); `timeout`, seconds for each store operation; `on_outage`, "raise" or "log"; `fence_life`; and
-        those of django-redis and of Django's RedisCache that mean something here.
+        instance); `timeout`, seconds for each store operation; `on_outage`, "journal", "log" or "raise";
+        `fence_life`; and those of django-redis and of Django's RedisCache that mean something here.
 
     Raises:
         ConfigurationError: when Django makes it, for a setting that cannot work.
@@ -58,33 +59,37 @@ class RedisCache(Extras, SortedSets):
 
     def set(  # type: ignore[override]
         self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None, *,
-        nx: bool = False, tags: Iterable[str] = (), **options: Unpack[PolicyOptions],
+        nx: bool = False, xx: bool = False, tags: Iterable[str] = (), **options: Unpack[PolicyOptions],
     ) -> bool:
         """Store a value; a timeout of zero or less removes what was there. Whether it was stored, or removed.
 
-        nx: only where there is none, as `add` does.
+        nx: only where there is none, as `add` does; xx: only where there is one.
         """
+        one_of(nx=nx, xx=xx)
         if nx:
             return self.add(key, value, timeout, version, tags=tags, **options)
         name, ttl = self._name(key, version), self._ttl(timeout)
         with as_django_has_it():
             if ttl == 0:
                 return self.fence.delete(name)
-            return self.fence.set(name, value, tags=tags, **with_life(options, ttl))
+            store = self.fence.replace if xx else self.fence.set
+            return store(name, value, tags=tags, **with_life(options, ttl))
 
     async def aset(  # type: ignore[override]
         self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None, *,
-        nx: bool = False, tags: Iterable[str] = (), **options: Unpack[PolicyOptions],
+        nx: bool = False, xx: bool = False, tags: Iterable[str] = (), **options: Unpack[PolicyOptions],
     ) -> bool:
         """Store a value, as `set` does."""
+        one_of(nx=nx, xx=xx)
         if nx:
             return await self.aadd(key, value, timeout, version, tags=tags, **options)
         name, ttl, fence = self._name(key, version), self._ttl(timeout), self.fence.aio
         if ttl == 0:
             return await fence.delete(name)
         life = with_life(options, ttl)
+        store, again = (fence.replace, fence.sync.replace) if xx else (fence.set, fence.sync.set)
         return await or_in_a_thread(
-            fence.set(name, value, tags=tags, **life), lambda: fence.sync.set(name, value, tags=tags, **life))
+            store(name, value, tags=tags, **life), lambda: again(name, value, tags=tags, **life))
 
     def add(
         self, key: Any, value: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None, *,
@@ -138,11 +143,11 @@ class RedisCache(Extras, SortedSets):
         return await self.fence.aio.get_or_set(name, load, tags=tags, **with_life(options, ttl))
 
     def delete(self, key: Any, version: int | None = None) -> bool:
-        """Remove the key; whether there was one."""
+        """Remove the key, be it a value or a set or hash of Redis; whether there was one."""
         return self.fence.delete(self._name(key, version))
 
     async def adelete(self, key: Any, version: int | None = None) -> bool:
-        """Remove the key; whether there was one."""
+        """Remove the key, be it a value or a set or hash of Redis; whether there was one."""
         return await self.fence.aio.delete(self._name(key, version))
 
     def touch(self, key: Any, timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
@@ -163,34 +168,30 @@ class RedisCache(Extras, SortedSets):
         """Whether there is a value."""
         return await self.fence.aio.get(self._name(key, version), _MISSING) is not _MISSING
 
-    def incr(self, key: Any, delta: int = 1, version: int | None = None, *, ignore_key_check: bool = False) -> int:
-        """Add to an integer, atomically as long as it fits 64 bits, and without another life.
-
-        ignore_key_check: begin at `delta` where there is none.
+    def incr(self, key: Any, delta: Any = 1, version: int | None = None, *, ignore_key_check: bool = False) -> Any:
+        """Add to a number, which keeps its life; `ignore_key_check` begins at `delta` where there is none.
 
         Raises:
             ValueError: if there is none.
-            TypeError: if the value or `delta` is no integer.
+            TypeError: if the value or `delta` is no number.
         """
-        name, delta = self._name(key, version), integer(delta)
-        try:
-            return found(key, self.fence.incr(name, delta, create=ignore_key_check))
-        except (OverflowError, TypeError):
-            total, there = summed(self.fence.peek(name), delta)
-            self.fence.set(name, total, tags=there.tags, since=there.lease, ttl=whole_life(there))
-            return total
+        name, delta = self._name(key, version), number(delta)
+        if fits(delta):
+            with suppress(OverflowError, TypeError):
+                return found(key, self.fence.incr(name, delta, create=ignore_key_check))
+        with as_django_has_it():
+            return found(key, self.fence.modify(name, adding(delta), initial=0 if ignore_key_check else ...))
 
     async def aincr(
-        self, key: Any, delta: int = 1, version: int | None = None, *, ignore_key_check: bool = False
-    ) -> int:
-        """Add to an integer, as `incr` does."""
-        name, delta, fence = self._name(key, version), integer(delta), self.fence.aio
-        try:
-            return found(key, await fence.incr(name, delta, create=ignore_key_check))
-        except (OverflowError, TypeError):
-            total, there = summed(await fence.peek(name), delta)
-            await fence.set(name, total, tags=there.tags, since=there.lease, ttl=whole_life(there))
-            return total
+        self, key: Any, delta: Any = 1, version: int | None = None, *, ignore_key_check: bool = False
+    ) -> Any:
+        """Add to a number, as `incr` does."""
+        name, delta, fence = self._name(key, version), number(delta), self.fence.aio
+        if fits(delta):
+            with suppress(OverflowError, TypeError):
+                return found(key, await fence.incr(name, delta, create=ignore_key_check))
+        with as_django_has_it():
+            return found(key, await fence.modify(name, adding(delta), initial=0 if ignore_key_check else ...))
 
     def incr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int:
         """Move a value to another version, with its life and its tags; the version.
@@ -200,30 +201,24 @@ class RedisCache(Extras, SortedSets):
         """
         before = self.version if version is None else version
         name = self._name(key, before)
-        there = stands(key, self.fence.peek(name))
-        self.fence.set(
-            self._name(key, before + delta), there.value, tags=there.tags, since=there.lease, ttl=whole_life(there))
-        self.fence.delete(name)
+        found(key, self.fence.rename(name, self._name(key, before + delta)) or None)
         return before + delta
 
     async def aincr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int:
         """Move a value to another version, as `incr_version` does."""
         before, fence = self.version if version is None else version, self.fence.aio
         name = self._name(key, before)
-        there = stands(key, await fence.peek(name))
-        await fence.set(
-            self._name(key, before + delta), there.value, tags=there.tags, since=there.lease, ttl=whole_life(there))
-        await fence.delete(name)
+        found(key, await fence.rename(name, self._name(key, before + delta)) or None)
         return before + delta
 
     def get_many(self, keys: Iterable[Any], version: int | None = None) -> dict[Any, Any]:
-        """The values there are, in one round trip."""
+        """The values there are, a thousand in a round trip; what an outage hid is left out, and logged."""
         names = self._names(keys, version)
         found = self.fence.get_many(names.values())
         return {key: found[name] for key, name in names.items() if name in found}
 
     async def aget_many(self, keys: Iterable[Any], version: int | None = None) -> dict[Any, Any]:
-        """The values there are, in one round trip."""
+        """The values there are, a thousand in a round trip; what an outage hid is left out, and logged."""
         names = self._names(keys, version)
         found = await self.fence.aio.get_many(names.values())
         return {key: found[name] for key, name in names.items() if name in found}
@@ -232,7 +227,7 @@ class RedisCache(Extras, SortedSets):
         self, data: Mapping[Any, Any], timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None, *,
         tags: Iterable[str] = (), **options: Unpack[PolicyOptions],
     ) -> list[Any]:
-        """Store many values, two round trips in all; the keys that failed, of which there are none."""
+        """Store many values, a thousand in a round trip; the keys that failed, of which there are none."""
         names, ttl = self._names(data, version), self._ttl(timeout)
         with as_django_has_it():
             if ttl == 0:
@@ -246,7 +241,7 @@ class RedisCache(Extras, SortedSets):
         self, data: Mapping[Any, Any], timeout: float | None = DEFAULT_TIMEOUT, version: int | None = None, *,
         tags: Iterable[str] = (), **options: Unpack[PolicyOptions],
     ) -> list[Any]:
-        """Store many values, two round trips in all; the keys that failed, of which there are none."""
+        """Store many values, a thousand in a round trip; the keys that failed, of which there are none."""
         names, ttl, fence = self._names(data, version), self._ttl(timeout), self.fence.aio
         if ttl == 0:
             await fence.delete_many(names.values())

@@ -1,14 +1,14 @@
 """What `manage.py check` says of the settings: each message has an id that can be silenced, and a hint.
 
 No check raises, and none waits for a Redis that is away longer than the alias's own `timeout` allows. Errors are what
-cannot work; warnings are what works, and not as one would think. Django's own check of CACHES makes every alias, and
-so raises what E001 and E002 would say: `check --tag cachefence` runs these alone.
+cannot work; warnings are what works, and not as one would think.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import permutations
 from typing import Any
 
 from django.conf import settings
@@ -17,11 +17,13 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register  # n
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
+from cachefence_web.core.policy import PolicyOptions
+from cachefence_web.django.alias import entry_of, store_of
 from cachefence_web.django.backend import RedisCache
 from cachefence_web.django.middleware import CacheMiddleware, _rules
 from cachefence_web.django.serverchecks import judged_eviction, judged_version, server_info
 from cachefence_web.errors import ConfigurationError
-from cachefence_web.serializers import serializer_from
+from cachefence_web.serializers import Serializer, serializer_from
 
 TAG = "cachefence"
 """What `manage.py check --tag` calls them."""
@@ -29,6 +31,9 @@ TAG = "cachefence"
 _DJANGOS_MIDDLEWARE = (
     "django.middleware.cache.UpdateCacheMiddleware", "django.middleware.cache.FetchFromCacheMiddleware",
     "django.middleware.cache.CacheMiddleware")
+_SERVERLESS = frozenset((*PolicyOptions.__annotations__, "namespace", "serializer", "on_outage", "fence_life"))
+"""Options that say nothing of how a server is reached."""
+_SAMPLE = ["a value that is long enough to be compressed"] * 100
 _PER_PROCESS = "django.core.cache.backends.locmem.LocMemCache"
 _CHOOSE_URLS = ("django_hosts.", "django_tenants.", "subdomains.", "tenant_schemas.")
 """Packages whose middleware sets `request.urlconf`."""
@@ -48,13 +53,16 @@ def check_aliases(**_: Any) -> list[CheckMessage]:
     for alias, outcome in _outcomes():
         if isinstance(outcome, RedisCache):
             continue
-        if isinstance(outcome, ImproperlyConfigured) or _refused_secret(outcome):
+        says = str(outcome)
+        if _refused_secret(outcome):
             found[alias] = Error(
-                f'CACHES["{alias}"] pickles its values, and nothing can sign them: {outcome}', id="cachefence.E001",
+                says if says.startswith("CACHES[") else f'CACHES["{alias}"] signs the values it pickles: {says}',
+                id="cachefence.E001",
                 hint='Set SECRET_KEY to at least 16 random characters, or OPTIONS["serializer"] to "msgpack".')
         else:
-            found[alias] = Error(str(outcome), id="cachefence.E002",
-                                 hint=f'Correct CACHES["{alias}"]; nothing is cached by it until then.')
+            found[alias] = Error(
+                says if says.startswith("CACHES[") else f'CACHES["{alias}"]: {says}', id="cachefence.E002",
+                hint=f'Correct CACHES["{alias}"]; every use of it raises this until then.')
     return list(found.values())
 
 
@@ -69,7 +77,7 @@ def check_namespaces(**_: Any) -> list[CheckMessage]:
             continue
         names = " and ".join(f'CACHES["{alias}"]' for alias, _ in shared)
         namespace = shared[0][1].fence.namespace
-        if len({type(backend._entry.serializer) for _, backend in shared}) > 1:
+        if not _read_each_other([entry_of(backend).serializer for _, backend in shared]):
             found.append(Error(
                 f"{names} share the namespace {namespace!r} of one server, and write their values differently: what"
                 " one has stored the other takes for nothing, and replaces.", id="cachefence.E003",
@@ -95,7 +103,7 @@ def check_eviction(**_: Any) -> list[CheckMessage]:
             found += judged_eviction(name, info)
         else:
             found.append(Warning(
-                f"{name} could not be asked how it is set up: {info}", id="cachefence.W004",
+                f"{name} could not be asked how it is set up: {_brief(info)}", id="cachefence.W004",
                 hint="Check LOCATION, and that this host may connect and send INFO. While Redis is away every page is"
                      " computed, by each process for itself."))
     return found
@@ -109,7 +117,7 @@ def check_processes(**_: Any) -> list[CheckMessage]:
     for alias, entry in caches.settings.items():
         if entry.get("BACKEND") == _PER_PROCESS:
             what = "is django.core.cache.backends.locmem"
-        elif alias in ours and not ours[alias]._entry.raw.exists:
+        elif alias in ours and not entry_of(ours[alias]).raw.exists:
             what = "is memory://"
         else:
             continue
@@ -170,6 +178,7 @@ def _outcomes() -> Iterator[tuple[str, RedisCache | Exception]]:
         try:
             backend = caches[alias]
             assert isinstance(backend, RedisCache)
+            entry_of(backend)
             yield alias, backend
         except Exception as refused:
             yield alias, refused
@@ -182,14 +191,20 @@ def _backends() -> Iterator[tuple[str, RedisCache]]:
 
 
 def _servers() -> Iterator[tuple[str, dict[str, Any] | Exception]]:
-    """Each server behind an alias, once, by the settings that name it first."""
+    """Each server behind an alias, once, by the alias that names it first; where there are several, the primary."""
     asked = set()
     for alias, backend in _backends():
-        raw = backend._entry.raw
-        where = (str(raw._location), str([each for each in raw._settings.items() if each[0] != "retry"]))
+        raw, said = entry_of(backend).raw, caches.settings[alias]
+        connecting = {name: value for name, value in (said.get("OPTIONS") or {}).items() if name not in _SERVERLESS}
+        where = (str(said.get("LOCATION")), str(connecting))
         if raw.exists and where not in asked:
             asked.add(where)
             yield f'The server of CACHES["{alias}"]', server_info(raw)
+
+
+def _brief(error: Exception) -> str:
+    """What it says, without the clients that redis-py shows as they are in memory."""
+    return str(error).split(" : <", 1)[0]
 
 
 def _refused_secret(error: Exception | RedisCache) -> bool:
@@ -200,9 +215,17 @@ def _refused_secret(error: Exception | RedisCache) -> bool:
     return False
 
 
+def _read_each_other(serializers: list[Serializer]) -> bool:
+    """Whether what any of them writes, every other reads: one that compresses and one that does not may."""
+    try:
+        return all(reader.loads(writer.dumps(_SAMPLE)) == _SAMPLE for reader, writer in permutations(serializers, 2))
+    except Exception:  # whatever a project's own serializer raises, it says no
+        return False
+
+
 def _place(backend: RedisCache) -> str:
     """What is the same for two aliases whose keys meet."""
-    return backend.fence._terms.store.identity.replace("localhost", "127.0.0.1")
+    return store_of(backend.fence).identity.replace("localhost", "127.0.0.1")
 
 
 def _is_ours(name: str) -> bool:

@@ -17,9 +17,8 @@ import redis
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from redis.lock import Lock
 
-from cachefence_web.django.raw import ForgivingLock, log
+from cachefence_web.django.raw import ForgivingLock
 from cachefence_web.django.structures import Structures
-from cachefence_web.errors import StoreUnavailable
 
 
 class Extras(Structures):
@@ -122,21 +121,16 @@ class Extras(Structures):
         self, pattern: str, version: int | None = None, prefix: str | None = None, itersize: int | None = None,  # noqa: ARG002
     ) -> int:
         """Delete the keys that match a glob; walks the whole namespace, so prefer tags. How many there were."""
-        there_were: set[str] = set()
-        for names in self._scan(self._pattern(pattern, version, prefix)):
-            there_were.update(self._living(names))
-            self.fence.delete_many(names)
-        return len(there_were)
+        return sum(self.fence.delete_many(names) for names in self._scan(self._pattern(pattern, version, prefix)))
 
     async def adelete_pattern(
         self, pattern: str, version: int | None = None, prefix: str | None = None, itersize: int | None = None,  # noqa: ARG002
     ) -> int:
         """Delete the keys that match a glob; walks the whole namespace, so prefer tags. How many there were."""
-        there_were: set[str] = set()
+        there_were = 0
         async for names in self._ascan(self._pattern(pattern, version, prefix)):
-            there_were.update(await self.fence.aio.get_many(names))
-            await self.fence.aio.delete_many(names)
-        return len(there_were)
+            there_were += await self.fence.aio.delete_many(names)
+        return there_were
 
     def lock(
         self, key: Any, version: int | None = None, timeout: float | None = None, sleep: float = 0.1,
@@ -172,11 +166,11 @@ class Extras(Structures):
     def _left(self, key: Any, version: int | None) -> float | None:
         """Seconds; None without end, 0.0 for what is not there."""
         name = self._name(key, version)
-        found = self.fence.peek(name)
+        found = self.fence.peek(name, sliding=False)
         return self._structure_left(name) if found is None else found.remaining
 
     async def _aleft(self, key: Any, version: int | None) -> float | None:
-        found = await self.fence.aio.peek(self._name(key, version))
+        found = await self.fence.aio.peek(self._name(key, version), sliding=False)
         return 0.0 if found is None else found.remaining
 
     def _begin_life(self, key: Any, ttl: float | None, version: int | None) -> bool:
@@ -195,23 +189,14 @@ class Extras(Structures):
         return [*live, *self._structures_of([name for name in names if name not in live])]
 
     def _scan(self, pattern: str) -> Iterator[list[str]]:
-        try:
-            for names in self.fence._terms.store.scan(pattern):
-                yield list(filter(self._is_own, names))
-        except StoreUnavailable as error:
-            self._gone("the walk over the keys", error)
+        for glob, is_named in self._globs(pattern):
+            for names in self.fence.scan(glob):
+                yield list(filter(is_named, names))
 
     async def _ascan(self, pattern: str) -> AsyncIterator[list[str]]:
-        try:
-            async for names in self.fence._terms.async_store.scan(pattern):
-                yield list(filter(self._is_own, names))
-        except StoreUnavailable as error:
-            self._gone("the walk over the keys", error)
-
-    def _gone(self, what: str, error: StoreUnavailable) -> None:
-        if not self._entry.forgiving:
-            raise error
-        log.error("%s did not reach the store of %r: %s", what, self.fence.namespace, error)
+        for glob, is_named in self._globs(pattern):
+            async for names in self.fence.aio.scan(glob):
+                yield list(filter(is_named, names))
 
 
 def _whole(left: float | None) -> int | None:

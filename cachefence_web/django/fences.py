@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
+import os
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -21,12 +22,15 @@ from typing import Any, TypeVar
 
 from django.conf import settings
 from django.core.cache import caches
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
+from cachefence_web.asking import check_connections, check_on_outage
 from cachefence_web.cache import CacheFence
+from cachefence_web.core.keys import check_namespace
 from cachefence_web.core.policy import LONGEST, SHORTEST, Policy, seconds
-from cachefence_web.django.options import told
+from cachefence_web.django.options import said_in, told, watched
 from cachefence_web.django.raw import Raw
 from cachefence_web.errors import ConfigurationError
 from cachefence_web.serializers import Compressed, Serializer, serializer_from
@@ -34,7 +38,10 @@ from cachefence_web.serializers import Compressed, Serializer, serializer_from
 V = TypeVar("V")
 
 _POLICY = tuple(field.name for field in fields(Policy))
-_OWN = ("namespace", "serializer", "timeout", "on_outage", "fence_life")
+_OWN = ("namespace", "serializer", "timeout", "on_outage", "fence_life", "max_connections")
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    "timeout": partial(seconds, "timeout"), "on_outage": check_on_outage, "fence_life": partial(seconds, "fence_life"),
+    "max_connections": check_connections}
 _DEFAULT_TTL = 300.0
 _FORGETTING = frozenset({"CACHES", "SECRET_KEY", "SECRET_KEY_FALLBACKS"})
 
@@ -44,12 +51,15 @@ class Entry:
     """What an entry of CACHES amounts to.
 
     ttl: seconds for which a value lives where a call says nothing; None without end, 0 not at all.
-    forgiving: whether what cannot be done during an outage is left undone, and logged.
+    former: what wrote values under the secrets of SECRET_KEY_FALLBACKS.
+    forgiving: whether locks, sets and hashes of Redis, which no journal makes good, are left undone during an outage,
+        and logged. That is to be said: by default they raise.
     """
 
     fence: CacheFence
     ttl: float | None
     serializer: Serializer
+    former: tuple[Serializer, ...]
     raw: Raw
     forgiving: bool
 
@@ -66,7 +76,7 @@ def entry_for(backend: type, location: object, params: Mapping[str, Any]) -> Ent
         with _lock:
             entry = _entries.get(key)
             if entry is None:
-                entry = _entries[key] = _Settings(backend, location, params).entry()
+                entry = _entries[key] = _made(backend, location, params)
     return entry
 
 
@@ -93,6 +103,17 @@ def life(timeout: object) -> float | None:
     return 0.0 if seconds < SHORTEST else min(seconds, LONGEST)
 
 
+def _made(backend: type, location: object, params: Mapping[str, Any]) -> Entry:
+    settings = _Settings(backend, location, params)
+    try:
+        return settings.entry()
+    except (ConfigurationError, ImproperlyConfigured):
+        raise
+    except Exception as broken:  # of a type that nobody thought of; Django's own check would stop with its trace
+        raise ConfigurationError(
+            f"{settings.name} cannot be read: {type(broken).__name__}: {broken}") from broken
+
+
 class _Settings:
     """One entry of CACHES, being read."""
 
@@ -100,48 +121,73 @@ class _Settings:
         self._location = location
         self._params = params
         self._aliases = [alias for alias, setting in caches.settings.items()
-                         if _says(setting, backend, location, params)]
-        self._name = f'CACHES["{self._aliases[0]}"]' if self._aliases else "CACHES[...]"
-        self._told = told(params.get("OPTIONS") or {}, self._option)
-        self._options: Mapping[str, Any] = self._told.options
+                         if says(setting, backend, location, params)]
+        self.name = f'CACHES["{self._aliases[0]}"]' if self._aliases else "CACHES[...]"
 
     def entry(self) -> Entry:
+        self._told = told(self._params.get("OPTIONS") or {}, self._option)
+        self._options: dict[str, Any] = dict(self._told.options)
         for name in self._options:
             if name not in _POLICY and name not in _OWN:
                 raise ConfigurationError(f"{self._option(name)} is unknown; {_remedy(name)}")
         ttl = self._ttl()
-        location = self._where()
-        given = {name: self._options[name] for name in ("timeout", "on_outage", "fence_life") if name in self._options}
+        location, *replicas = self._where()
+        if (patience := said_in(location)) is not None:
+            self._options.setdefault("timeout", patience)
+        given = self._of_the_fence()
         serializer, namespace, policy = self._serializer(), self._namespace(), self._policy(ttl)
-        patience = self._naming('OPTIONS"]["timeout', lambda: seconds("timeout", given.get("timeout", 1.0)))
-        raw = Raw(location, patience, self._told.connection)
+        raw = Raw(location, given.get("timeout", 1.0), self._told.connection)
 
         def make() -> CacheFence:
-            where = raw.client() if self._told.connection and raw.exists else location
-            return CacheFence(where, namespace=namespace, policy=policy, serializer=serializer, **given)
+            return CacheFence(
+                raw.way_to(location), namespace=namespace, policy=policy, serializer=serializer,
+                replicas=[raw.way_to(replica) for replica in replicas], **given)
 
-        fence = self._naming(", ".join(["LOCATION", *given]), make)
-        return Entry(fence, ttl, serializer, raw, forgiving=given.get("on_outage") == "log")
+        fence = self._naming(self._deciding(location), make)
+        return Entry(fence, ttl, serializer, self._former(), raw, forgiving=given.get("on_outage", "raise") != "raise")
 
-    def _where(self) -> object:
-        """One store; a list's first is the primary, as in Django."""
+    def _of_the_fence(self) -> dict[str, Any]:
+        """What the fence is told beside its address; each is checked under its own name."""
+        for name, check in _CHECKS.items():
+            if name in self._options:
+                self._naming(f'OPTIONS"]["{name}', partial(check, self._options[name]))
+        return {name: self._options[name] for name in _CHECKS if name in self._options}
+
+    def _deciding(self, location: object) -> str:
+        """The setting that is wrong, if no store can be made: the address, unless that could do without OPTIONS."""
+        if not self._told.connection:
+            return "LOCATION"
+        try:
+            CacheFence(location)
+        except ConfigurationError:
+            return "LOCATION"
+        given = self._params["OPTIONS"]
+        named = next((name for name in ("CONNECTION_POOL_KWARGS", "REDIS_CLIENT_KWARGS") if name in given), None)
+        return "OPTIONS" if named is None else f'OPTIONS"]["{named}'
+
+    def _where(self) -> list[object]:
+        """The primary, then its replicas, as in Django; what Sentinels or nodes lead to is one place."""
         given = self._location
-        places = re.split(r"[;,]", given) if isinstance(given, str) else given
-        if isinstance(places, list | tuple):
-            places = list(dict.fromkeys(places))  # one server, named twice as primary and replica
-        if isinstance(places, list) and len(places) > 1:
-            raise ConfigurationError(f'{self._name}["LOCATION"] names {len(places)} servers: replicas come with a later'
-                                     " version, name the primary alone")
-        if not places or not (where := places[0] if isinstance(places, list) else places):
-            raise ConfigurationError(f'{self._name}["LOCATION"] is missing: write "redis://localhost:6379/0", or'
+        if isinstance(given, str):
+            # In a URL of Sentinels or of nodes a comma stands between those; in a password it may stand in any.
+            between = "[;,]" if "+" not in given.partition(":")[0] else ";"
+            places: list[object] = [*re.split(rf"{between}\s*(?=[\w+]+://|$)", given)]
+        else:
+            places = [*given] if isinstance(given, list | tuple) else [given]
+        places = list(dict.fromkeys(places))  # one server, named twice as primary and replica
+        if not places or not all(places):
+            raise ConfigurationError(f'{self.name}["LOCATION"] is missing: write "redis://localhost:6379/0", or'
                                      ' "memory://" for a store within the process')
+        sentinels = self._told.sentinels
+        if sentinels is not None:
+            return [self._naming("LOCATION", lambda: watched(places, sentinels))]
         # A store in memory has a name here, so that aliases with one namespace share it as they would a server.
-        return "memory://django" if where == "memory://" else where
+        return ["memory://django" if where == "memory://" else where for where in places]
 
     def _ttl(self) -> float | None:
         named = next((name for name in ("TIMEOUT", "timeout") if name in self._params), None)
         if named and "ttl" in self._options:
-            raise ConfigurationError(f'{self._option("ttl")} and {self._name}["{named}"] say the same: keep {named}')
+            raise ConfigurationError(f'{self._option("ttl")} and {self.name}["{named}"] say the same: keep {named}')
         given = self._params[named] if named else self._options.get("ttl", _DEFAULT_TTL)
         return self._naming(named or 'OPTIONS"]["ttl', lambda: life(given))
 
@@ -153,7 +199,15 @@ class _Settings:
         return self._naming("OPTIONS", lambda: Policy.of({**chosen, "ttl": _DEFAULT_TTL if ttl == 0 else ttl}))
 
     def _serializer(self) -> Serializer:
-        plain = self._uncompressed()
+        return self._packing(self._uncompressed())
+
+    def _former(self) -> tuple[Serializer, ...]:
+        """What wrote values under former secrets, each as it would write them now."""
+        if self._options.get("serializer", "pickle") != "pickle":
+            return ()
+        return tuple([self._packing(serializer_from("pickle", secret=each)) for each in settings.SECRET_KEY_FALLBACKS])
+
+    def _packing(self, plain: Serializer) -> Serializer:
         compressor: Any = self._told.compressor
         if compressor is None:
             return plain
@@ -167,31 +221,30 @@ class _Settings:
             return serializer_from(chosen, secret=settings.SECRET_KEY, fallbacks=settings.SECRET_KEY_FALLBACKS)
         except ConfigurationError as refused:
             raise ConfigurationError(
-                f"{self._name} signs its values with SECRET_KEY and SECRET_KEY_FALLBACKS: {refused}; or choose"
+                f"{self.name} signs its values with SECRET_KEY and SECRET_KEY_FALLBACKS: {refused}; or choose"
                 f' {self._option("serializer")}: "msgpack"') from refused
 
     def _namespace(self) -> str:
         if "namespace" in self._options:
-            given: str = self._options["namespace"]
-            return given
+            return self._naming('OPTIONS"]["namespace', partial(check_namespace, self._options["namespace"]))
         if len(self._aliases) > 1:
             names = " and ".join(f'CACHES["{alias}"]' for alias in self._aliases)
             raise ConfigurationError(f'{names} say the same, so nothing tells their keys apart: give each an OPTIONS'
                                      '["namespace"] of its own, or both the same one if they are to share')
-        prefix = self._params.get("KEY_PREFIX") or ""
+        prefix = str(self._params.get("KEY_PREFIX") or "")
         return ":".join(["django", *map(_word, self._aliases), *([_word(prefix)] if prefix else [])])
 
     def _option(self, name: str) -> str:
-        return f'{self._name}["OPTIONS"]["{name}"]'
+        return f'{self.name}["OPTIONS"]["{name}"]'
 
     def _naming(self, setting: str, make: Callable[[], V]) -> V:
         try:
             return make()
         except ConfigurationError as refused:
-            raise ConfigurationError(f'{self._name}["{setting}"]: {refused}') from refused
+            raise ConfigurationError(f'{self.name}["{setting}"]: {refused}') from refused
 
 
-def _says(setting: Mapping[str, Any], backend: type, location: object, params: Mapping[str, Any]) -> bool:
+def says(setting: Mapping[str, Any], backend: type, location: object, params: Mapping[str, Any]) -> bool:
     rest = {name: value for name, value in setting.items() if name not in ("BACKEND", "LOCATION")}
     if setting.get("LOCATION", "") != location or rest != params:
         return False
@@ -204,6 +257,8 @@ def _says(setting: Mapping[str, Any], backend: type, location: object, params: M
 def _remedy(name: str) -> str:
     if name.upper() in ("MAX_ENTRIES", "CULL_FREQUENCY"):
         return "Redis itself evicts, by its maxmemory and maxmemory-policy settings"
+    if name.startswith("ssl") or name in ("client_name", "credential_provider"):
+        return 'say how to connect in "CONNECTION_POOL_KWARGS", or in the query of LOCATION'
     known = [*_OWN, *_POLICY]
     near = difflib.get_close_matches(name.lower(), known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(known)}"
@@ -246,4 +301,10 @@ def _forget(*, setting: str, **_: object) -> None:
             entry.raw.close()
 
 
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 (a forked child has none of the threads that may have held it)
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 setting_changed.connect(_forget, dispatch_uid="cachefence_web.django.fences")

@@ -20,7 +20,7 @@ from django.utils.module_loading import import_string
 from django.utils.timezone import get_current_timezone_name
 from django.utils.translation import get_language
 
-from cachefence_web.django.standins import identifies
+from cachefence_web.django.standins import identifies, scope_of
 from cachefence_web.django.watching import Standing, known_user, standing
 from cachefence_web.http import Headers, Request, wire_path
 
@@ -126,7 +126,7 @@ def _identity(request: HttpRequest) -> bytes | None:
     """
     said = [(name, str(value)) for name, value in request.META.items()
             if value and identifies(name) and (name, value) != ("SSL_CLIENT_VERIFY", "NONE")]
-    tls = (getattr(request, "scope", {}).get("extensions") or {}).get("tls") or {}
+    tls = (scope_of(request).get("extensions") or {}).get("tls") or {}
     said += [(name, str(tls[name])) for name in ("client_cert_name", "client_cert_chain") if tls.get(name)]
     if not said:
         return None

@@ -23,7 +23,7 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 from cachefence_web.django.neutral import IDENTITY
-from cachefence_web.django.standins import identifies
+from cachefence_web.django.standins import identifies, scope_of
 from cachefence_web.http import Headers, Request
 from cachefence_web.http.message import lines
 
@@ -108,7 +108,7 @@ class Refresh(Generic[E]):
 
 def refresh_in(request: HttpRequest) -> Refresh[Any] | None:
     """The refresh that the request is for, if its view has not been reached yet."""
-    found = getattr(request, "scope", request.META).get(MARK)
+    found = (scope_of(request) or request.META).get(MARK)
     return found if isinstance(found, Refresh) and found.made_by is None else None
 
 
@@ -173,7 +173,7 @@ def _environ(request: HttpRequest, refresh: Refresh[Any]) -> dict[str, Any]:
 
 def _scope(request: ASGIRequest, refresh: Refresh[Any]) -> dict[str, Any]:
     """The request's scope, with a state of its own; what its connection offers is for the client alone."""
-    own = request.scope
+    own = scope_of(request)
     made: dict[str, Any] = {
         name: value for name, value in own.items() if name not in _OF_THE_SCOPE and isinstance(value, _PLAIN)}
     made |= {name: own[name] for name in ("asgi", "server", "client") if name in own}

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 (Django's own name for it)
+from redis import RedisCluster
 
 from cachefence_web.django.raw import Raw
 
@@ -17,11 +18,11 @@ OLDEST = (6, 2)
 
 _ALL_KEYS = (
     "a full server may then throw away the clock and the epoch of a namespace, which have no TTL, and with them all"
-    " that it holds is forgotten at once")
+    " that it holds is forgotten at once; nothing untrue is served, it is computed again")
 _AT_RANDOM = (
     "a full server then throws away the record of a tag as readily as a value, and with one record all values that"
-    " carry the tag are forgotten")
-_NOTHING = "a full server then refuses to store anything, tags and locks included"
+    " carry the tag are forgotten; nothing untrue is served, it is computed again")
+_NOTHING = "a full server then refuses all that is written: nothing is stored, locks are not taken, invalidations fail"
 _WHY = {
     "allkeys-lru": _ALL_KEYS, "allkeys-lfu": _ALL_KEYS, "allkeys-random": _ALL_KEYS, "allkeys-lrm": _ALL_KEYS,
     "volatile-random": _AT_RANDOM, "noeviction": _NOTHING,
@@ -31,10 +32,12 @@ _WHY = {
 
 
 def server_info(raw: Raw) -> dict[str, Any] | Exception:
-    """What INFO answers, or why it does not."""
+    """What INFO answers, or why it does not; of a cluster, the answer of one of its primaries."""
     try:
-        client = raw.client()
-        return {**client.info("server"), **client.info("memory"), **client.info("stats")}
+        client: Any = raw.client()
+        one = {"target_nodes": client.DEFAULT_NODE} if isinstance(client, RedisCluster) else {}
+        return {name: value for section in ("server", "memory", "stats")
+                for name, value in client.info(section, **one).items()}
     except Exception as away:
         return away
 
@@ -54,7 +57,7 @@ def judged_eviction(name: str, info: Mapping[str, Any]) -> list[CheckMessage]:
     if not info.get("maxmemory") or policy not in _WHY:
         return []
     return [Warning(
-        f"{name} has maxmemory-policy {policy}: {_WHY[policy]}. Nothing untrue is served; it is computed again.",
+        f"{name} has maxmemory-policy {policy}: {_WHY[policy]}.",
         id="cachefence.W001",
         hint="Set maxmemory-policy to volatile-lru, volatile-lfu or volatile-ttl, and give every value a TIMEOUT.")]
 

@@ -22,13 +22,13 @@ class SortedSets(Structures):
         incr: bool = False, gt: bool = False, lt: bool = False, version: int | None = None,
     ) -> Any:
         """Add members with their scores; how many were new, or with `ch` how many are not as they were."""
-        packed = {self._pack(member): score for member, score in mapping.items()}
+        packed = dict(zip(self._packed(key, version, mapping), mapping.values(), strict=True))
         return self._change(key, version, lambda at, name: at.zadd(
             name, packed, nx=nx, xx=xx, ch=ch, incr=incr, gt=gt, lt=lt), 0)
 
     def zrem(self, key: Any, *values: Any, version: int | None = None) -> int:
         """Remove members; how many there were."""
-        packed = self._packed(values)
+        packed = self._packed(key, version, values)
         return self._one(key, version, lambda at, name: int(at.zrem(name, *packed)), 0)
 
     def zremrangebyscore(self, key: Any, min: Score, max: Score, version: int | None = None) -> int:
@@ -37,8 +37,8 @@ class SortedSets(Structures):
 
     def zincrby(self, key: Any, amount: float, value: Any, version: int | None = None) -> float | None:
         """Add to the score of a member, which is made if there is none; the sum."""
-        packed = self._pack(value)
-        return self._change(key, version, lambda at, name: at.zincrby(name, amount, packed), _NONE)
+        packed = self._packed(key, version, [value])
+        return self._change(key, version, lambda at, name: at.zincrby(name, amount, *packed), _NONE)
 
     def zcard(self, key: Any, version: int | None = None) -> int:
         """How many members there are."""
@@ -50,13 +50,13 @@ class SortedSets(Structures):
 
     def zscore(self, key: Any, value: Any, version: int | None = None) -> float | None:
         """The score of a member; None if there is no such member."""
-        packed = self._pack(value)
-        return self._one(key, version, lambda at, name: at.zscore(name, packed), _NONE)
+        packed = self._packed(key, version, [value])
+        return self._one(key, version, lambda at, name: at.zscore(name, *packed), _NONE)
 
     def zrank(self, key: Any, value: Any, *, withscore: bool = False, version: int | None = None) -> Any:
         """The place of a member, the lowest score being 0; None if there is no such member."""
-        packed = self._pack(value)
-        return self._one(key, version, lambda at, name: at.zrank(name, packed, withscore=withscore), None)
+        packed = self._packed(key, version, [value])
+        return self._one(key, version, lambda at, name: at.zrank(name, *packed, withscore=withscore), None)
 
     def zpopmax(self, key: Any, count: int | None = None, version: int | None = None) -> Any:
         """Take out the member of the highest score, with it; a list if a count is given."""
@@ -112,5 +112,5 @@ class SortedSets(Structures):
         nothing: Iterable[Any] = []
         found = self._one(key, version, ask, nothing)
         if cast is None:
-            return [self._load(member) for member in found]
-        return [(self._load(member), cast(float(score))) for member, score in found]
+            return self._loaded(found)
+        return [(member, cast(float(score))) for packed, score in found for member in self._loaded([packed])]

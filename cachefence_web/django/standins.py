@@ -15,6 +15,13 @@ CONDITIONS = frozenset(("HTTP_IF_NONE_MATCH", "HTTP_IF_MODIFIED_SINCE", "HTTP_RA
 _LOGINS = frozenset(("REMOTE_USER", "AUTH_TYPE", "AUTH_USER", "LOGON_USER"))
 _OF_A_CONNECTION = ("REMOTE_", "SSL_SESSION_", "GEOIP_", "UNIQUE_ID")
 
+# CGI's (RFC 3875 section 4.1) and WSGI's own (PEP 3333), with what servers add to tell of a request's address.
+_OF_A_REQUEST = frozenset((
+    "GATEWAY_INTERFACE", "PATH_INFO", "PATH_TRANSLATED", "QUERY_STRING", "REQUEST_METHOD", "REQUEST_SCHEME",
+    "REQUEST_URI", "RAW_URI", "SCRIPT_NAME", "SCRIPT_FILENAME", "SCRIPT_URI", "SCRIPT_URL", "CONTENT_TYPE",
+    "CONTENT_LENGTH", "DOCUMENT_ROOT", "HTTPS", "CONTEXT_PREFIX", "CONTEXT_DOCUMENT_ROOT", "TZ"))
+_OF_A_SERVER = ("SERVER_", "wsgi.", "cachefence.", "mod_wsgi.", "uwsgi.", "gunicorn.", "waitress.", "asgi.")
+
 
 def identifies(name: str) -> bool:
     """Whether the server says by this name in `request.META` who is asking."""
@@ -24,6 +31,43 @@ def identifies(name: str) -> bool:
 def of_one_client(name: str) -> bool:
     """Whether the server says by this name in `request.META` what is true of one client only, as his address."""
     return name.startswith(_OF_A_CONNECTION) and not identifies(name)
+
+
+def of_the_server(name: str) -> bool:
+    """Whether this name in `request.META` says what is the same for all who ask for a page.
+
+    Header fields apart, what else stands there may be anybody's: servers tell by names of the operator's choice who
+    has logged in by them, as Shibboleth's `eppn` and `OIDC_CLAIM_email`.
+    """
+    return name in _OF_A_REQUEST or name.startswith(_OF_A_SERVER)
+
+
+def scope_of(request: object) -> dict[str, Any]:
+    """The ASGI scope of a request, for what is no use of it by a view; empty, if it came from a WSGI server."""
+    return unwrapped(getattr(request, "scope", None)) or {}
+
+
+def unwrapped(value: Any) -> Any:
+    """What a lazy value or a stand-in stands for; itself, if that is not known yet or it is neither."""
+    while issubclass(type(value), LazyObject):  # isinstance() would have other proxies find out what they are
+        known = vars(value)
+        inner = known.get("_own", known.get("_wrapped", empty))
+        if inner is empty or inner is None:
+            return value
+        value = inner
+    return value
+
+
+class Noting(SimpleLazyObject):  # type: ignore[type-arg]  # at run time it takes no argument
+    """Anything, telling when it is first used."""
+
+    def __init__(self, own: Any, note: Callable[[], None]) -> None:
+        def use() -> Any:
+            note()
+            return own
+
+        super().__init__(use)
+        self.__dict__["_own"] = own
 
 
 class Nonce(SimpleLazyObject):  # type: ignore[type-arg]  # at run time it takes no argument
@@ -47,7 +91,7 @@ class Nonce(SimpleLazyObject):  # type: ignore[type-arg]  # at run time it takes
 class Cookies(MutableMapping[str, str]):
     """The request's cookies, telling which of them are read: what is asked of a mapping comes down to these."""
 
-    def __init__(self, cookies: dict[str, str], read: Callable[[str | None], None]) -> None:
+    def __init__(self, cookies: MutableMapping[str, str], read: Callable[[str | None], None]) -> None:
         self._cookies = cookies
         self._read = read
 
@@ -85,8 +129,12 @@ class Meta(MutableMapping[str, Any]):
 
     def plain(self) -> dict[str, Any]:
         """What is there, but for conditions that are replaced; nothing counts as read by this."""
-        return {name: value for name, value in self._meta.items()
-                if self._conditions is None or name not in CONDITIONS}
+        there = self._meta.everything() if isinstance(self._meta, Meta) else self._meta
+        return {name: value for name, value in there.items() if self._conditions is None or name not in CONDITIONS}
+
+    def everything(self) -> dict[str, Any]:
+        """What whoever reads it finds; nothing counts as read by this."""
+        return {**self.plain(), **(self._conditions or {})}
 
     def __getitem__(self, name: str) -> Any:
         self._read(name)
@@ -96,10 +144,12 @@ class Meta(MutableMapping[str, Any]):
 
     def __iter__(self) -> Iterator[str]:
         self._read(None)
-        return iter({**self.plain(), **(self._conditions or {})})
+        if isinstance(self._meta, Meta):
+            self._meta._read(None)
+        return iter(self.everything())
 
     def __len__(self) -> int:
-        return len({**self.plain(), **(self._conditions or {})})
+        return len(self.everything())
 
     def __setitem__(self, name: str, value: Any) -> None:
         self._meta[name] = value
@@ -112,11 +162,20 @@ class Meta(MutableMapping[str, Any]):
 
 
 class Headers(HttpHeaders):
-    """`request.headers`, telling which fields are read."""
+    """`request.headers`, telling which fields are read.
 
-    def __init__(self, meta: Mapping[str, Any], read: Callable[[str | None], None]) -> None:
+    instead_of: what stood there; if that is a stand-in itself, it is told as well.
+    """
+
+    def __init__(self, meta: Mapping[str, Any], read: Callable[[str | None], None], instead_of: object = None) -> None:
         super().__init__(meta)
-        self._read = read
+
+        def tell(name: str | None) -> None:
+            read(name)
+            if isinstance(instead_of, Headers):
+                instead_of._read(name)
+
+        self._read = tell
 
     def __iter__(self) -> Iterator[str]:
         self._read(None)

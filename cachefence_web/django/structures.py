@@ -1,21 +1,24 @@
 """Sets and hashes of Redis, by django-redis's names; members are written as values are, fields are plain text.
 
 They stand where a value of the same key would, so that deleting the key, or storing a value, ends them. They have no
-tags, no leases and no stale copies, and no asynchronous half. `clear()` finds them by a register of their names.
+tags, no leases and no stale copies, and no asynchronous half. `clear()` finds them by a register of their names; where
+that was lost, by walking over all there is.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from itertools import islice
 from typing import Any, TypeVar
 
 import redis
 from redis.exceptions import ResponseError
 
-from cachefence_web.django.alias import Alias
+from cachefence_web.django.alias import Alias, store_of
 from cachefence_web.django.raw import AWAY, log
+from cachefence_web.django.register import NO_STRUCTURE, Register
+from cachefence_web.django.resigning import readable, resign, resign_all
 from cachefence_web.errors import StoreUnavailable
 from cachefence_web.stores.memory import glob
 from cachefence_web.stores.redis.names import Names
@@ -28,13 +31,13 @@ class Structures(Alias):
 
     def sadd(self, key: Any, *values: Any, version: int | None = None) -> int:
         """Add members to a set; how many were new."""
-        packed = self._packed(values)
+        packed = self._packed(key, version, values)
         return self._change(key, version, lambda at, name: at.sadd(name, *packed), 0)
 
     def srem(self, key: Any, *members: Any, version: int | None = None) -> int:
         """Remove members; how many there were."""
-        packed = self._packed(members)
-        return self._change(key, version, lambda at, name: at.srem(name, *packed), 0)
+        packed = self._packed(key, version, members)
+        return self._one(key, version, lambda at, name: int(at.srem(name, *packed)), 0)
 
     def scard(self, key: Any, version: int | None = None) -> int:
         """How many members there are."""
@@ -46,29 +49,38 @@ class Structures(Alias):
 
     def sismember(self, key: Any, member: Any, version: int | None = None) -> bool:
         """Whether it is a member."""
-        packed = self._pack(member)
-        return self._one(key, version, lambda at, name: bool(at.sismember(name, packed)), False)
+        packed = self._packed(key, version, [member])
+        return self._one(key, version, lambda at, name: bool(at.sismember(name, *packed)), False)
 
     def smismember(self, key: Any, *members: Any, version: int | None = None) -> list[bool]:
         """Whether each is a member."""
-        packed = self._packed(members)
+        packed = self._packed(key, version, members)
         return self._one(
             key, version, lambda at, name: [bool(each) for each in at.smismember(name, packed)], [False] * len(members))
 
     def smove(self, source: Any, destination: Any, member: Any, version: int | None = None) -> bool:
         """Move a member to another set; False if the first has no such member."""
-        packed, place = self._pack(member), self._at(source, version)
-        return bool(self._change(destination, version, lambda at, name: at.smove(place, name, packed), False))
+        for key in (source, destination):
+            packed = self._packed(key, version, [member])
+        place = self._at(source, version)
+        return bool(self._change(destination, version, lambda at, name: at.smove(place, name, *packed), False))
 
     def spop(self, key: Any, count: int | None = None, version: int | None = None) -> Any:
         """Take a member out, or a set of so many; None from an empty set."""
         found = self._one(key, version, lambda at, name: at.spop(name, count), None)
-        return self._set(found) if isinstance(found, Iterable) and not isinstance(found, bytes) else self._load(found)
+        if isinstance(found, Iterable) and not isinstance(found, bytes):
+            return self._set(found)
+        while found is not None and not (members := self._loaded([found])):
+            found = self._one(key, version, lambda at, name: at.spop(name), None)
+        return None if found is None else members[0]
 
     def srandmember(self, key: Any, count: int | None = None, version: int | None = None) -> Any:
         """Any member, or a list of so many; None of an empty set."""
         found = self._one(key, version, lambda at, name: at.srandmember(name, count), None)
-        return [self._load(each) for each in found] if isinstance(found, list) else self._load(found)
+        if isinstance(found, list):
+            return self._loaded(found)
+        members = self._loaded([] if found is None else [found])
+        return next(iter(members or self.smembers(key, version)), None)
 
     def sscan(
         self, key: Any, match: str | None = None, count: int | None = 10, version: int | None = None,
@@ -85,7 +97,7 @@ class Structures(Alias):
         nothing: tuple[int, list[bytes]] = (0, [])
         while True:
             cursor, batch = self._one(key, version, partial(_page, cursor, count), nothing)
-            for member in map(self._load, batch):
+            for member in self._loaded(batch):
                 if matches is None or (isinstance(member, str) and matches(member)):
                     yield member
             if cursor == 0:
@@ -93,10 +105,12 @@ class Structures(Alias):
 
     def sdiff(self, *keys: Any, version: int | None = None) -> set[Any]:
         """The members of the first set that no other has."""
+        self._resign(keys, version)
         return self._many(keys, version, lambda at, names: self._set(at.sdiff(names)), set())
 
     def sinter(self, *keys: Any, version: int | None = None) -> set[Any]:
         """The members that all sets have."""
+        self._resign(keys, version)
         return self._many(keys, version, lambda at, names: self._set(at.sinter(names)), set())
 
     def sunion(self, *keys: Any, version: int | None = None) -> set[Any]:
@@ -107,16 +121,19 @@ class Structures(Alias):
         self, dest: Any, *keys: Any, version_dest: int | None = None, version_keys: int | None = None,
     ) -> int:
         """Make `dest` the difference; how many members it has."""
+        self._resign(keys, version_keys)
         places = self._all(keys, version_keys)
         return self._change(dest, version_dest, lambda at, name: at.sdiffstore(name, places), 0)
 
     def sinterstore(self, dest: Any, *keys: Any, version: int | None = None) -> int:
         """Make `dest` the intersection; how many members it has."""
+        self._resign(keys, version)
         places = self._all(keys, version)
         return self._change(dest, version, lambda at, name: at.sinterstore(name, places), 0)
 
     def sunionstore(self, destination: Any, *keys: Any, version: int | None = None) -> int:
         """Make `destination` the union; how many members it has."""
+        self._resign(keys, version)
         places = self._all(keys, version)
         return self._change(destination, version, lambda at, name: at.sunionstore(name, places), 0)
 
@@ -131,7 +148,7 @@ class Structures(Alias):
 
     def hdel(self, key: Any, field: str, version: int | None = None) -> int:
         """Remove a field; how many there were."""
-        return self._change(key, version, lambda at, name: at.hdel(name, field), 0)
+        return self._one(key, version, lambda at, name: int(at.hdel(name, field)), 0)
 
     def hlen(self, key: Any, version: int | None = None) -> int:
         """How many fields there are."""
@@ -148,10 +165,7 @@ class Structures(Alias):
     def _forget_structures(self) -> None:
         """Remove them all; what is added meanwhile stays, and so does its name."""
         if self._entry.raw.exists:
-            none: set[bytes] = set()
-            names = self._ask(lambda at: at.smembers(self._register), none)
-            for some in _batches(names):
-                self._ask(partial(self._unlink, some), None)
+            self._ask(lambda at: self._register.forget(at, store_of(self.fence)), None)
 
     async def _aforget_structures(self) -> None:
         """The same on an event loop, through a connection for this alone: it is seldom done."""
@@ -159,19 +173,12 @@ class Structures(Alias):
             return
         try:
             async with self._entry.raw.aclient() as at:
-                for some in _batches(await at.smembers(self._register)):
-                    await self._unlinked(at.pipeline(transaction=False), some).execute()
+                is_whole = await self._register.aforget(at)
         except AWAY as error:
             self._away(error)
-
-    def _unlink(self, names: list[bytes], at: redis.Redis) -> None:
-        self._unlinked(at.pipeline(transaction=False), names).execute()
-
-    def _unlinked(self, pipeline: Any, names: list[bytes]) -> Any:
-        for name in names:
-            pipeline.unlink(name)
-        pipeline.srem(self._register, *names)
-        return pipeline
+            return
+        if not is_whole:
+            await asyncio.to_thread(self._forget_structures)
 
     def _structures_of(self, names: list[str]) -> list[str]:
         """Those of the names that are a structure's."""
@@ -185,7 +192,7 @@ class Structures(Alias):
             return list(pipeline.execute())
 
         found = self._ask(kinds, [b"none"] * len(names))
-        return [name for name, kind in zip(names, found, strict=True) if kind not in {b"none", b"string"}]
+        return [name for name, kind in zip(names, found, strict=True) if kind not in NO_STRUCTURE]
 
     def _structure_left(self, name: str) -> float | None:
         """Seconds that a structure will live; None without end, 0.0 if there is none."""
@@ -217,20 +224,12 @@ class Structures(Alias):
         return self._places([self._name(key, version) for key in keys])
 
     @property
-    def _register(self) -> str:
-        return f"{{{self.fence.namespace}}}:structures"
+    def _register(self) -> Register:
+        return Register(self.fence.namespace)
 
     def _change(self, key: Any, version: int | None, ask: Callable[[Any, str], Any], otherwise: V) -> V:
         """Ask, in one breath with the word that there may now be such a structure."""
-
-        def both(at: redis.Redis, place: str) -> V:
-            pipeline = at.pipeline(transaction=False)
-            pipeline.sadd(self._register, place)
-            ask(pipeline, place)
-            answer: V = pipeline.execute()[-1]
-            return answer
-
-        return self._one(key, version, both, otherwise)
+        return self._one(key, version, lambda at, place: self._register.change(at, place, ask), otherwise)
 
     def _one(self, key: Any, version: int | None, ask: Callable[[Any, str], V], otherwise: V) -> V:
         return self._many([key], version, lambda at, places: ask(at, places[0]), otherwise)
@@ -256,7 +255,7 @@ class Structures(Alias):
     def _ask(self, ask: Callable[[Any], V], otherwise: V) -> V:
         try:
             return ask(self._entry.raw.client())
-        except AWAY as error:
+        except (*AWAY, StoreUnavailable) as error:
             self._away(error)
             return otherwise
 
@@ -268,22 +267,27 @@ class Structures(Alias):
     def _pack(self, member: Any) -> bytes:
         return self._entry.serializer.dumps(member)
 
-    def _packed(self, members: Iterable[Any]) -> list[bytes]:
+    def _packed(self, key: Any, version: int | None, members: Iterable[Any]) -> list[bytes]:
+        """Members of the set under a key as they are written; those that a former secret signed are so after this."""
+        members, entry = list(members), self._entry
+        if entry.former:
+            place = self._at(key, version)
+            self._ask(lambda at: resign(at, place, members, entry.serializer, entry.former), None)
         return [self._pack(member) for member in members]
 
-    def _load(self, packed: Any) -> Any:
-        return None if packed is None else self._entry.serializer.loads(packed)
+    def _resign(self, keys: Iterable[Any], version: int | None) -> None:
+        """Have sets that are to be compared written alike."""
+        if self._entry.former:
+            for place in self._all(keys, version):
+                self._ask(partial(resign_all, place=place, present=self._entry.serializer), None)
+
+    def _loaded(self, packed: Iterable[Any]) -> list[Any]:
+        return readable(packed, self._entry.serializer)
 
     def _set(self, packed: Iterable[Any]) -> set[Any]:
-        return {self._load(each) for each in packed}
+        return set(self._loaded(packed))
 
 
 def _page(cursor: int, count: int | None, at: redis.Redis, name: str) -> tuple[int, list[bytes]]:
     following, members = at.sscan(name, cursor, None, count)
     return following, [member for member in members if isinstance(member, bytes)]
-
-
-def _batches(names: Iterable[Any]) -> Iterator[list[Any]]:
-    left = iter(names)
-    while some := list(islice(left, 500)):
-        yield some

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pickle
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutine
+from numbers import Number
 from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.core.exceptions import SynchronousOnlyOperation
 
-from cachefence_web.core.flight import Served
-from cachefence_web.core.policy import SHORTEST, PolicyOptions
+from cachefence_web.core.policy import PolicyOptions
 from cachefence_web.errors import ConfigurationError, SerializationError
 
 V = TypeVar("V")
@@ -47,7 +47,20 @@ def loader(default: Any) -> Callable[[], Any]:
     """What makes the value, for threads."""
     if not callable(default):
         return lambda: default
-    return async_to_sync(default) if iscoroutinefunction(default) else default
+    if _is_async(default):
+        return async_to_sync(default)
+
+    def load() -> Any:
+        value = default()
+        if not isawaitable(value):
+            return value
+        try:
+            return async_to_sync(_result_of)(value)
+        finally:
+            if iscoroutine(value):
+                value.close()  # it was never begun, where a thread may not wait: that of an event loop
+
+    return load
 
 
 def async_loader(default: Any) -> Callable[[], Awaitable[Any]]:
@@ -60,7 +73,7 @@ def async_loader(default: Any) -> Callable[[], Awaitable[Any]]:
     async def load() -> Any:
         value = default
         if callable(default):
-            value = await (default() if iscoroutinefunction(default) else sync_to_async(default)())
+            value = await (default() if _is_async(default) else sync_to_async(default)())
             if isawaitable(value):
                 value = await value
         if _is_lazy(value):
@@ -82,49 +95,56 @@ def with_life(options: PolicyOptions, ttl: float | None) -> PolicyOptions:
     return options
 
 
-def found(key: Any, total: int | None) -> int:
-    """The sum.
+def found(key: Any, total: V | None) -> V:
+    """The sum, or whatever else was made of a value.
 
     Raises:
-        ValueError: if there was nothing to add to.
+        ValueError: if there was nothing to add to, or to move.
     """
     if total is None:
         raise ValueError(f"Key {key!r} not found")
     return total
 
 
-def integer(delta: object) -> int:
+def number(delta: Any) -> Any:
     """A number that can be added."""
-    if not isinstance(delta, int):
-        raise TypeError(f"incr() and decr() add integers, not {delta!r}")
+    if not isinstance(delta, Number):
+        raise TypeError(f"incr() and decr() add numbers, not {delta!r}")
     return delta
 
 
-def stands(key: Any, there: Served | None) -> Served:
-    """The value.
+def fits(delta: Any) -> bool:
+    """Whether Redis itself can add it."""
+    return type(delta) is int and -(2**63) <= delta < 2**63
+
+
+def adding(delta: Any) -> Callable[[Any], Any]:
+    """The sum of a value with it, as Python has it."""
+
+    def summed(value: Any) -> Any:
+        if not isinstance(value, Number):
+            raise TypeError(f"incr() and decr() add to numbers only, not to {value!r:.60}")
+        return value + delta
+
+    return summed
+
+
+def one_of(*, nx: bool, xx: bool) -> None:
+    """Check the conditions of a `set`.
 
     Raises:
-        ValueError: if there is none.
+        ConfigurationError: if they exclude one another.
     """
-    if there is None:
-        raise ValueError(f"Key {key!r} not found")
-    return there
+    if nx and xx:
+        raise ConfigurationError("nx stores where there is no value, xx only where there is one: give one of the two")
 
 
-def summed(there: Served | None, delta: int) -> tuple[int, Served]:
-    """The sum with an integer that is too large for Redis to add to: pickled, or about to be.
-
-    Raises:
-        TypeError: if the value is no integer.
-    """
-    if there is None or not isinstance(there.value, int) or isinstance(there.value, bool):
-        raise TypeError("incr() and decr() add to integers only")
-    return there.value + delta, there
+def _is_async(function: Any) -> bool:
+    return iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__)
 
 
-def whole_life(there: Served) -> float | None:
-    """Of a value that keeps its date, when it is stored again."""
-    return None if there.remaining is None else max(there.remaining + there.age, SHORTEST)
+async def _result_of(value: Awaitable[V]) -> V:
+    return await value
 
 
 def _is_lazy(value: object) -> bool:

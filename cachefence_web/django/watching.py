@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
+from functools import partial
 from typing import Any, Self
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.utils.functional import LazyObject, SimpleLazyObject, empty
+from django.utils.functional import LazyObject, empty
 
 from cachefence_web.django.standins import (
     CONDITIONS,
@@ -22,9 +23,14 @@ from cachefence_web.django.standins import (
     Headers,
     Meta,
     Nonce,
+    Noting,
     identifies,
     of_one_client,
+    of_the_server,
 )
+
+CSRF = frozenset(("CSRF_COOKIE", "CSRF_COOKIE_NEEDS_UPDATE"))
+"""Where `request.META` has the CSRF token's secret, and whether it was used."""
 
 MESSAGES_COOKIE = "messages"
 """As django.contrib.messages calls its cookie."""
@@ -32,13 +38,13 @@ MESSAGES_COOKIE = "messages"
 _TOKEN_USED = "CSRF_COOKIE_NEEDS_UPDATE"  # noqa: S105 (a flag that Django's get_token sets)
 
 # What a request remembers of a header field, so that whoever asks once more does not read it.
-_REMEMBERED = ("accepted_types", "accepted_types_by_precedence")
+REMEMBERED = ("accepted_types", "accepted_types_by_precedence")
 
 # Those of the stand-ins that a view may replace without saying anything of the visitor.
-_MAPPINGS = frozenset(("COOKIES", "META", "environ", "headers", "_csp_nonce", "csp_nonce"))
+_MAPPINGS = frozenset(("COOKIES", "META", "environ", "scope", "headers", "_csp_nonce", "csp_nonce"))
 
 # Where Django 6 and django-csp keep the nonce of a Content-Security-Policy.
-_NONCES = ("_csp_nonce", "csp_nonce")
+NONCES = ("_csp_nonce", "csp_nonce")
 
 # Whose unresolved `request.user` asks the session, and nothing else, when it is used.
 _WATCHED_USERS = frozenset(("django.contrib.auth.middleware", __name__))
@@ -54,7 +60,7 @@ _DJANGOS = frozenset((
     "LANGUAGE_CODE", "csrf_processing_done", "csrf_cookie_needs_reset", "exception_reporter_filter",
     "exception_reporter_class", "_messages", "_cached_user", "_acached_user", "_csp_nonce",
     "_dont_enforce_csrf_checks", "_body", "_post", "_files", "_stream", "_read_started", "_post_parse_error",
-    "_cors_enabled", "htmx", "csp_nonce", *_REMEMBERED, SITE,
+    "_cors_enabled", "htmx", "csp_nonce", *REMEMBERED, SITE,
 ))
 
 
@@ -143,13 +149,15 @@ class Watch:
         self._nonce_was_used = self._nonce_used()
         for name in ("user", "session", "_messages"):
             if name in vars(request):
-                self._replace(name, self._noting(name, vars(request)[name]))
-        for name in _NONCES:
+                self._replace(name, Noting(vars(request)[name], partial(self._touched.add, name)))
+        for name in NONCES:
             if name in vars(request):
                 self._replace(name, Nonce(vars(request)[name], self._use_once))
         if "auser" in vars(request):
             self._replace("auser", self._noting_call(vars(request)["auser"]))
-        for name in _REMEMBERED:
+        if "scope" in vars(request):
+            self._replace("scope", Noting(vars(request)["scope"], partial(self._read_field, None)))
+        for name in REMEMBERED:
             vars(request).pop(name, None)
         self._replace("COOKIES", Cookies(request.COOKIES, self._read_cookie))
         meta = Meta(request.META, self._read_field, self._conditions)
@@ -189,13 +197,6 @@ class Watch:
         self._stand_ins[name] = stand_in
         setattr(self._request, name, stand_in)
 
-    def _noting(self, name: str, own: Any) -> SimpleLazyObject[Any]:
-        def note() -> Any:
-            self._touched.add(name)
-            return own
-
-        return SimpleLazyObject(note)
-
     def _noting_call(self, own: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
         async def auser() -> Any:
             self._touched.add("auser")
@@ -222,8 +223,11 @@ class Watch:
             self.fields.add("remote-user")
         elif of_one_client(name):
             self._told = True  # no Vary can name it
-        elif name.startswith("HTTP_") and name not in CONDITIONS:
-            self.fields.add(name.removeprefix("HTTP_").replace("_", "-").lower())
+        elif name.startswith("HTTP_"):
+            if name not in CONDITIONS:
+                self.fields.add(name.removeprefix("HTTP_").replace("_", "-").lower())
+        elif name not in CSRF and not of_the_server(name):
+            self._told = True  # whatever the operator has the server say there, and whoever logged in by it
 
     def _use_once(self) -> None:
         self.once = True
@@ -245,9 +249,13 @@ def _reads(request: HttpRequest) -> frozenset[str]:
     return frozenset([name for name, used in marks if used])
 
 
+def belongs(request: object, name: str) -> bool:
+    """Whether a name on the request is the project's own, put there by its middleware."""
+    return name not in _DJANGOS and not hasattr(type(request), name)
+
+
 def _has_belongings(request: HttpRequest) -> bool:
-    """Whether middleware has put something of the project's own on the request."""
-    return any(name not in _DJANGOS and not hasattr(type(request), name) for name in vars(request))
+    return any(belongs(request, name) for name in vars(request))
 
 
 def _brings_a_user(request: HttpRequest) -> bool:

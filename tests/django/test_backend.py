@@ -7,6 +7,8 @@ import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -57,6 +59,34 @@ def test_a_value_comes_back_as_it_is(api: Colour, value: Any) -> None:
     assert type(api.get("key")) is type(value)
     assert api.has_key("key")
     assert api.get_many(["key", "none"]) == {"key": value}
+
+
+async def made() -> str:
+    return "made"
+
+
+class Maker:
+    """An object that is called asynchronously."""
+
+    async def __call__(self) -> str:
+        return "made"
+
+
+def plainly() -> Any:
+    return made()
+
+
+@pytest.mark.parametrize("load", [made, partial(made), plainly, Maker(), lambda: "made"], ids=[
+    "coroutine-function", "partial", "function-of-a-coroutine", "object", "plain"])
+@pytest.mark.parametrize("timeout", [60, 0], ids=["stored", "unstored"])
+def test_whatever_makes_the_value_is_called_and_awaited(api: Colour, load: Any, timeout: int) -> None:
+    assert api.get_or_set("key", load, timeout) == "made"
+    assert api.get("key") == ("made" if timeout else None)
+
+
+async def test_an_event_loop_s_own_thread_is_told_to_await() -> None:
+    with pytest.raises(RuntimeError, match="async"):
+        cache.get_or_set("key", plainly)
 
 
 def test_what_is_missing_is_the_default(api: Colour) -> None:
@@ -157,17 +187,45 @@ def test_integers_are_counted_atomically_and_keep_their_life(api: Colour) -> Non
     assert 0 < remaining("count") <= 20
 
 
-def test_counting_refuses_what_is_no_integer(api: Colour) -> None:
+def test_counting_refuses_what_is_no_number(api: Colour) -> None:
     with pytest.raises(ValueError, match="'none' not found"):
         api.incr("none")
+    with pytest.raises(ValueError, match="'none' not found"):
+        api.incr("none", 0.5)
     assert not api.has_key("none")
     api.set("text", "1")
-    with pytest.raises(TypeError, match="integer"):
+    with pytest.raises(TypeError, match="numbers only, not to '1'"):
         api.incr("text")
     api.set("count", 1)
-    with pytest.raises(TypeError, match="integers"):
-        api.incr("count", 0.5)
+    with pytest.raises(TypeError, match=r"add numbers, not '0\.5'"):
+        api.incr("count", "0.5")
     assert api.get("count") == 1
+
+
+@pytest.mark.parametrize(("value", "delta", "total"), [
+    pytest.param(1, 0.5, 1.5, id="an integer and a fraction"),
+    pytest.param(1.5, 1, 2.5, id="a fraction and an integer"),
+    pytest.param(2**70, 1, 2**70 + 1, id="a long integer"),
+    pytest.param(1, 2**70, 2**70 + 1, id="a long delta"),
+    pytest.param(Decimal("0.1"), Decimal("0.2"), Decimal("0.3"), id="decimals"),
+    pytest.param(True, 1, 2, id="a truth, as Python has it"),
+])
+def test_numbers_of_all_kinds_are_added_to_as_django_adds(api: Colour, value: Any, delta: Any, total: Any) -> None:
+    api.set("number", value, timeout=20, tags=["book"])
+    assert api.incr("number", delta) == total
+    assert api.get("number") == total
+    assert api.decr("number", delta) == value
+    assert 0 < remaining("number") <= 20
+    api.invalidate_tags("book")
+    assert api.get("number") is None
+
+
+@pytest.mark.parametrize(("begin", "delta"), [(0.5, 1), (2**70, 1), (2**63 - 20, 1), (0, 0.5)], ids=str)
+def test_no_sum_is_lost_whatever_the_number_is(api: Colour, begin: Any, delta: Any) -> None:
+    api.set("number", begin)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: api.incr("number", delta), range(40)))
+    assert api.get("number") == begin + 40 * delta
 
 
 def test_p1_get_or_set_computes_once_for_both_colours_together() -> None:
@@ -326,7 +384,7 @@ def test_p10_threads_and_loops_share_one_cache_and_the_end_of_a_request_ends_not
     assert fence() is mine.fence
 
 
-@pytest.mark.parametrize("on_outage", ["raise", "log"])
+@pytest.mark.parametrize("on_outage", ["raise", "log", "journal"])
 def test_p6_while_redis_is_away_values_are_computed(settings: Any, api: Colour, on_outage: str) -> None:
     settings.CACHES = {"default": {
         "BACKEND": "cachefence_web.django.RedisCache", "LOCATION": "redis://127.0.0.1:1",
@@ -340,11 +398,12 @@ def test_p6_while_redis_is_away_values_are_computed(settings: Any, api: Colour, 
         lambda: api.set_many({"key": 1}), lambda: api.delete_many(["key"]), api.clear,
     ]
     for write in writes:
-        if on_outage == "log":
-            write()
-        else:
+        if on_outage == "raise":
             with pytest.raises(StoreUnavailable):
                 write()
+        else:
+            write()
+    fence().close()
 
 
 def remaining(key: str) -> Any:
@@ -358,3 +417,32 @@ def test_fence_is_the_cache_behind_an_alias(settings: Any, entry: Any) -> None:
     settings.CACHES = {"default": entry, "local": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     with pytest.raises(ConfigurationError, match=r'CACHES\["local"\] is a LocMemCache'):
         fence("local")
+
+
+@pytest.mark.parametrize(("pattern", "expected"), [
+    ("*", ["=response:x", "plain", "response:x"]), ("response:*", ["response:x"]), ("res*", ["response:x"]),
+    ("=*", ["=response:x"]), ("pl*", ["plain"]), ("[r]*", ["response:x"]), ("?response:x", ["=response:x"]),
+])
+def test_keys_named_as_cached_views_are_found_by_their_names(
+    settings: Any, entry: dict[str, Any], api: Colour, pattern: str, expected: list[str]
+) -> None:
+    bare = {"KEY_FUNCTION": lambda key, prefix, version: key, "REVERSE_KEY_FUNCTION": lambda name: name}
+    settings.CACHES = {"default": {**entry, **bare}}
+    for key in ("response:x", "=response:x", "plain"):
+        api.set(key, key)
+    fence().set("response:of a view", 1)
+    assert sorted(api.keys(pattern)) == expected
+    assert api.delete_pattern(pattern) == len(expected)
+    assert api.get_many(["response:x", "=response:x", "plain"]).keys().isdisjoint(expected)
+    assert fence().get("response:of a view") == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*longer than 250")
+def test_no_key_can_be_made_that_is_another_long_one(api: Colour) -> None:
+    long = "x" * 2000
+    api.set(long, "mine")
+    [stored] = [name for names in fence().scan("*") for name in names]
+    crafted = stored.removeprefix(":1:")
+    assert api.get(crafted) is None
+    api.set(crafted, "theirs")
+    assert (api.get(long), api.get(crafted)) == ("mine", "theirs")

@@ -6,6 +6,7 @@ import secrets
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import django
@@ -292,6 +293,52 @@ def test_p11_a_page_that_read_what_is_one_clients_is_not_shared(name: str) -> No
     view = page(lambda request: request.META.get(name))
     assert [asked_with(view, **{name: f"192.0.2.{last}"}) for last in (1, 2, 1)] == [
         ("1 192.0.2.1", "personal"), ("2 192.0.2.2", "personal"), ("3 192.0.2.1", "personal")]
+
+
+@pytest.mark.parametrize("make", [
+    lambda request: request.META["eppn"], lambda request: request.META.get("eppn"),
+    lambda request: request.environ["eppn"],
+], ids=["item", "get", "environ"])
+def test_p11_whom_the_server_knows_by_a_name_of_the_operators_choice_is_alone_with_his_page(make: Make) -> None:
+    view = page(make)
+    assert [asked_with(view, eppn=name) for name in ("ada@x", "eve@x")] == [
+        ("1 ada@x", "personal"), ("2 eve@x", "personal")]
+
+
+def test_what_a_server_says_of_a_request_is_the_same_for_all() -> None:
+    names = ("REQUEST_METHOD", "PATH_INFO", "SERVER_NAME", "SERVER_PORT", "wsgi.url_scheme", "QUERY_STRING")
+    view = page(lambda request: "".join(str(request.META[name]) for name in names) and "")
+    assert [asked_with(view)[0] for _ in range(2)] == ["1 ", "1 "]
+
+
+def test_p11_the_scope_of_an_asynchronous_server_is_watched_like_the_fields() -> None:
+    view = page(lambda request: dict(request.scope["headers"])[b"x-name"].decode())
+
+    def asked(name: str) -> str:
+        request = AsyncRequestFactory().get("/page/", headers={"host": "shop.example", "x-name": name})
+        answer: HttpResponse = view(request)
+        assert type(vars(request)["scope"]) is dict
+        return answer.content.decode()
+
+    assert [asked("ada"), asked("eve")] == ["1 ada", "2 eve"]
+
+
+def test_p11_a_tag_and_a_template_within_the_page_are_watched_by_whatever_name() -> None:
+    sources = ("{{ me.username }}", "{{ view.request.user }}", "{{ request.META.eppn }}", "{{ token }}")
+    for at, source in enumerate(sources):
+        template, made = engines["django"].from_string(source), []
+
+        @cache_view(ttl=60)
+        def view(request: Any, template: Any = template, made: list[int] = made) -> TemplateResponse:
+            made.append(1)
+            own = {"me": request.user, "view": SimpleNamespace(request=request), "token": lambda: get_token(request)}
+            return TemplateResponse(request, template, own)
+
+        for name in ("ada", "eve"):
+            request: Any = RequestFactory(headers={"host": "shop.example"}).get(f"/page/{at}/", eppn=name)
+            request.user = User(username=name)
+            view(request).render()
+        assert len(made) == 2, source
 
 
 def test_p11_what_a_view_raises_of_a_visitor_is_not_raised_to_another() -> None:

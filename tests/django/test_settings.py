@@ -18,25 +18,53 @@ OURS = "cachefence_web.django.RedisCache"
 @pytest.mark.parametrize(("wrong", "message"), [
     ({"OPTIONS": {"stale_four": 5}}, r'CACHES\["default"\]\["OPTIONS"\]\["stale_four"\].*\'stale_for\''),
     ({"OPTIONS": {"nonsense": 5}}, r'\["nonsense"\] is unknown; the options are namespace'),
+    ({"OPTIONS": {"ssl_ca_certs": "/ca.pem"}}, r'\["ssl_ca_certs"\].*CONNECTION_POOL_KWARGS'),
     ({"OPTIONS": {"MAX_ENTRIES": 5}}, r'\["MAX_ENTRIES"\].*maxmemory'),
     ({"OPTIONS": {"stale_for": "5"}}, r'\["OPTIONS"\]\["stale_for"\]: stale_for is a number of seconds'),
-    ({"OPTIONS": {"sliding": True}, "TIMEOUT": None}, r'\["OPTIONS"\]: sliding'),
     ({"OPTIONS": {"ttl": 5}, "TIMEOUT": 5}, r'\["ttl"\] and .*\["TIMEOUT"\] say the same'),
     ({"OPTIONS": {"serializer": "yaml"}}, r'\["OPTIONS"\]\["serializer"\]: serializer=\'yaml\''),
-    ({"OPTIONS": {"timeout": 0}}, r"timeout is a positive number"),
-    ({"OPTIONS": {"on_outage": "cry"}}, r"on_outage is 'raise' or 'log'"),
-    ({"OPTIONS": {"namespace": "a b"}}, r"a namespace is"),
+    ({"OPTIONS": {"timeout": 0}}, r'\["OPTIONS"\]\["timeout"\]: timeout is a positive number'),
+    ({"OPTIONS": {"on_outage": "cry"}}, r'\["on_outage"\]: on_outage is \'journal\', \'log\' or \'raise\''),
+    ({"OPTIONS": {"namespace": "a b"}}, r'\["OPTIONS"\]\["namespace"\]: a namespace is'),
+    ({"OPTIONS": {"namespace": 5}}, r'\["OPTIONS"\]\["namespace"\]: a namespace is'),
+    ({"OPTIONS": {"max_connections": 0}}, r'\["OPTIONS"\]\["max_connections"\]: max_connections is how many'),
+    ({"OPTIONS": {"fence_life": -1}}, r'\["OPTIONS"\]\["fence_life"\]: fence_life is a positive'),
+    ({"OPTIONS": {5: 1}}, r'CACHES\["default"\].*AttributeError'),
     ({"TIMEOUT": "soon"}, r'CACHES\["default"\]\["TIMEOUT"\]: a timeout is a number'),
+    ({"LOCATION": "redis://a,"}, r'CACHES\["default"\]\["LOCATION"\] is missing'),
     ({"LOCATION": ""}, r'CACHES\["default"\]\["LOCATION"\] is missing'),
     ({"LOCATION": []}, r'\["LOCATION"\] is missing'),
     ({"LOCATION": "http://localhost"}, r"is no store"),
-    ({"LOCATION": "memory://a,memory://b"}, r'\["LOCATION"\] names 2 servers'),
-    ({"LOCATION": ["memory://a", "memory://b"]}, r'\["LOCATION"\] names 2 servers'),
+    ({"LOCATION": "memory://a,memory://b"}, r'\["LOCATION"\]: replicas go with a primary'),
+    ({"LOCATION": ["memory://a", "memory://b"]}, r'\["LOCATION"\]: replicas go with a primary'),
 ])
 def test_a_wrong_setting_is_named(settings: Any, wrong: dict[str, Any], message: str) -> None:
     settings.CACHES = {"default": {"BACKEND": OURS, "LOCATION": "memory://", **wrong}}
     with pytest.raises(ConfigurationError, match=message):
         caches["default"].get("key")
+
+
+def test_a_prefix_that_is_no_text_is_taken_as_django_takes_it(settings: Any) -> None:
+    settings.CACHES = {"default": {"BACKEND": OURS, "LOCATION": "memory://", "KEY_PREFIX": 5}}
+    cache.set("key", 1)
+    assert cache.get("key") == 1
+    assert fence().namespace == "django:default:5"
+
+
+@pytest.mark.parametrize("location", ["redis://:s3,cret@h:bad/0", "redis://:s3;cret@h:bad", "reddis://:s3,cret@h"])
+def test_a_password_with_a_comma_is_not_cut_and_not_told(settings: Any, location: str) -> None:
+    settings.CACHES = {"default": {"BACKEND": OURS, "LOCATION": location}}
+    with pytest.raises(ConfigurationError, match=r'\["LOCATION"\]: .*\*\*\*@h') as refused:
+        caches["default"].get("key")
+    assert "s3" not in str(refused.value)
+    assert "cret" not in str(refused.value)
+
+
+def test_several_places_are_told_apart(settings: Any, location: str, namespace: str) -> None:
+    places = f"{location},{location}; {location}"
+    settings.CACHES = {"default": {"BACKEND": OURS, "LOCATION": places, "OPTIONS": {"namespace": namespace}}}
+    cache.set("key", 1)
+    assert cache.get("key") == 1
 
 
 def test_p12_a_short_secret_is_refused_for_pickle_only(settings: Any) -> None:

@@ -37,7 +37,7 @@ INSIDE = frozenset({
 })
 """Tests of its inside: they replace its client, or ask it for attributes that begin with an underscore."""
 
-DIFFERENT = frozenset({"test_delete_return_value_type", "test_lock", "test_lock_not_blocking"})
+DIFFERENT = frozenset({"test_lock", "test_lock_not_blocking"})
 """Tests of what is otherwise here, as the document says."""
 
 

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import io
+import socket
 from collections.abc import Callable
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
+from redis import Redis, RedisCluster
 
 from cachefence_web.django import CacheMiddleware, Rule
-from cachefence_web.django.serverchecks import judged_eviction, judged_version
+from cachefence_web.django.raw import Raw
+from cachefence_web.django.serverchecks import judged_eviction, judged_version, server_info
+from cachefence_web.serializers import Pickle
 from tests.servers import RedisServer
 
 OURS = "cachefence_web.django.RedisCache"
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 MIDDLEWARE = "cachefence_web.django.CacheMiddleware"
+HIGHEST_OF_A_NODE = 55_535
+"""Nodes of a cluster talk on the port 10,000 above their own."""
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
@@ -30,6 +37,15 @@ def said(deploy: bool = False) -> list[str]:
     ours = run_checks(tags=["cachefence"], include_deployment_checks=deploy)
     assert all(each.hint for each in ours)
     return sorted(str(each.id).removeprefix("cachefence.") for each in ours)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+ZLIB = "django_redis.compressors.zlib.ZlibCompressor"
 
 
 def entry(location: str = "memory://", backend: str = OURS, **options: Any) -> dict[str, Any]:
@@ -58,12 +74,16 @@ def test_e002_settings_that_cannot_work_are_an_error(settings: Any, wrong: dict[
 @pytest.mark.parametrize(("one", "other", "expected"), [
     (entry(namespace="a"), entry(namespace="a", stale_for=5), ["W003"]),
     (entry(namespace="a"), entry(namespace="a", serializer="msgpack"), ["E003"]),
+    (entry(namespace="a"), entry(namespace="a", COMPRESSOR=ZLIB), ["W003"]),
+    (entry(namespace="a", COMPRESSOR=ZLIB), entry(namespace="a", COMPRESSOR=ZLIB, serializer="msgpack"), ["E003"]),
+    (entry(namespace="a", serializer=Pickle(secret="another secret of some length")), entry(namespace="a"), ["E003"]),
     (entry(namespace="a"), entry(namespace="b"), []),
     (entry(), entry(stale_for=5), []),
     (entry(), entry(), ["E002", "E002"]),
     (entry("redis://localhost:1/0", namespace="a"), entry("redis://127.0.0.1:1/0", namespace="a"), ["W003"]),
     (entry("redis://localhost:1/0", namespace="a"), entry("redis://localhost:1/1", namespace="a"), []),
-], ids=["shared", "written-differently", "apart", "apart-by-alias", "indistinguishable", "two-names", "two-databases"])
+], ids=["shared", "written-differently", "one-compressed", "both-compressed", "another-secret", "apart", "by-alias",
+        "indistinguishable", "two-names", "two-databases"])
 def test_e003_w003_a_namespace_that_two_aliases_share_is_told(
     settings: Any, one: dict[str, Any], other: dict[str, Any], expected: list[str]
 ) -> None:
@@ -98,6 +118,26 @@ def test_w001_is_asked_of_the_server_itself_and_only_before_a_deployment(
     assert said(deploy=True) == ["W001"]
 
 
+def test_the_primary_of_a_list_is_asked(settings: Any, new_redis: Callable[..., RedisServer]) -> None:
+    server = new_redis(args=["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"])
+    settings.CACHES = {"default": {**entry(), "LOCATION": [server.tcp_url, server.tcp_url]}}
+    assert said(deploy=True) == ["W001"]
+
+
+def test_of_a_cluster_one_primary_is_asked() -> None:
+    server = RedisServer(
+        args=["--cluster-enabled", "yes", "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"])
+    while server.port > HIGHEST_OF_A_NODE:
+        server.port = free_port()
+    with server, Redis.from_url(server.tcp_url) as node:
+        node.execute_command("CLUSTER ADDSLOTS", *range(16384))
+        with RedisCluster.from_url(server.tcp_url) as cluster:
+            info = server_info(cast("Raw", SimpleNamespace(client=lambda: cluster)))
+    assert isinstance(info, dict), info
+    assert [each.id for each in judged_eviction("it", info)] == ["cachefence.W001"]
+    assert judged_version("it", info) == []
+
+
 @pytest.mark.parametrize(("caches", "expected"), [
     ({"default": entry(NOWHERE), "local": entry("", LOCMEM)}, ["W002", "W004"]),
     ({"default": entry()}, ["W002"]),
@@ -117,6 +157,12 @@ def test_w004_a_redis_that_is_away_is_told_before_a_deployment_and_raises_nothin
     settings.CACHES = {"default": entry(where)}
     assert said() == []
     assert said(deploy=True) == ["W004"]
+
+
+def test_w004_sentinels_that_are_away_are_told_in_a_line(settings: Any) -> None:
+    settings.CACHES = {"default": entry("redis+sentinel://127.0.0.1:1/primary/0")}
+    (told,) = run_checks(tags=["cachefence"], include_deployment_checks=True)
+    assert (told.id, "<" in told.msg) == ("cachefence.W004", False)
 
 
 def test_w004_a_redis_that_hangs_is_waited_for_no_longer_than_its_timeout_allows(
@@ -157,10 +203,35 @@ def test_e006_w007_the_rules_are_read(
     assert said() == expected
 
 
-def test_manage_py_check_says_it(settings: Any) -> None:
-    settings.CACHES = {"default": entry("nowhere")}
-    with pytest.raises(SystemCheckError, match=r"cachefence\.E002.*\n.*HINT"):
-        call_command("check", tags=["cachefence"], stdout=io.StringIO())
+WRONG = {
+    "location": entry("nowhere"), "no-location": entry(""), "option": entry(stale_fro=5),
+    "options": {**entry(), "OPTIONS": "x"}, "function": {**entry(), "KEY_FUNCTION": "not.there"},
+    "reverse": {**entry(), "REVERSE_KEY_FUNCTION": "not.there"},
+}
+
+
+@pytest.mark.parametrize("tags", [None, ["cachefence"]], ids=["without-tag", "by-tag"])
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_manage_py_check_tells_settings_that_cannot_work_by_their_id(
+    settings: Any, wrong: dict[str, Any], tags: list[str] | None
+) -> None:
+    settings.CACHES = {"default": wrong}
+    with pytest.raises(SystemCheckError, match=r'cachefence\.E002\) CACHES\["default"\].*\n.*HINT: Correct CACHES'):
+        call_command("check", tags=tags, stdout=io.StringIO())
+
+
+def test_manage_py_check_tells_a_missing_secret_by_its_id(settings: Any) -> None:
+    settings.CACHES, settings.SECRET_KEY = {"default": entry()}, ""
+    with pytest.raises(SystemCheckError, match=r"cachefence\.E001"):
+        call_command("check", stdout=io.StringIO())
+
+
+def test_a_message_can_be_silenced(settings: Any) -> None:
+    settings.CACHES = {"default": entry(namespace="a"), "other": entry(namespace="a")}
+    settings.SILENCED_SYSTEM_CHECKS = ["cachefence.W003"]
+    told = io.StringIO()
+    call_command("check", tags=["cachefence"], stdout=told, stderr=told)
+    assert told.getvalue() == "System check identified no issues (1 silenced).\n"
 
 
 def test_they_are_among_the_checks_that_run_without_a_tag(settings: Any) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +17,11 @@ from django.core.management import CommandError, call_command
 from django.http import HttpResponse
 from django.test import RequestFactory
 
-from cachefence_web.django import cache_view
+from cachefence_web.django import RedisCache, cache_view
+from cachefence_web.django.alias import entry_of
 from cachefence_web.django.progressing import INTERVAL, progressing
 
+ROOT = Path(__file__).parents[2]
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
@@ -58,6 +63,7 @@ class TestInspect:
         assert found["tags"] == {"book": "valid"}
         assert 50 < found["fresh_for"] <= 60
         assert found["stale_for"] == pytest.approx(30, abs=0.1)
+        assert 0 <= found["age"] < 10
         assert "book  valid" in told("inspect", "key")
 
     def test_the_tag_that_forbids_a_value_is_named(self) -> None:
@@ -66,6 +72,7 @@ class TestInspect:
         found = data("inspect", "key")
         assert found["state"] == "invalidated"
         assert found["tags"] == {"book": "valid", "shelf": "invalidated"}
+        assert "life     over" in told("inspect", "key")
 
     def test_a_commit_under_way_is_told(self) -> None:
         cache.set("key", 1, 60, tags=["book"])
@@ -76,7 +83,7 @@ class TestInspect:
         cache.set("key", 7, None, version=5)
         found = data("inspect", "key", "--key-version", "5")
         assert (found["fresh_for"], found["kind"], found["value"]) == (None, "number", "7")
-        assert "until it is invalidated" in told("inspect", "key", "--key-version", "5")
+        assert "life     no end, unless it is invalidated" in told("inspect", "key", "--key-version", "5")
 
     def test_a_long_value_is_cut(self) -> None:
         cache.set("key", "x" * 5000, 60)
@@ -101,8 +108,46 @@ class TestOthers:
         assert found["entries"] == sum(found["states"].values())
         assert found["states"]["invalidated"] == 1
         assert found["tags"]["all"] == 5
-        assert bool(found["server"]) is caches["default"]._entry.raw.exists
-        assert f"namespace  {namespace}" in told("stats")
+        assert bool(found["server"]) is entry_of(caches["default"]).raw.exists
+        assert found["epoch"] == f"{cache.fence.instant().epoch:016x}"
+        assert f"namespace    {namespace}, in epoch {found['epoch']}" in told("stats")
+
+    def test_stats_count_all_and_read_a_sample(self) -> None:
+        cache.set_many({f"key{number}": "x" for number in range(30)}, 60, tags=["all"])
+        found = data("stats", "--sample", "10")
+        assert (found["entries"], found["sampled"], found["states"]) == (30, 10, {"fresh": 10})
+        assert (found["tags"], found["tags_in_all"]) == ({"all": 10}, 1)
+        assert "sample       10 entries" in told("stats", "--sample", "10")
+        assert "sample" not in told("stats")
+
+    def test_structures_of_redis_are_told_from_entries(self) -> None:
+        if not entry_of(caches["default"]).raw.exists:
+            pytest.skip("memory:// has no structures")
+        cache.set("value", 1, 60)
+        for key, add in {"set": cache.sadd, "hash": cache.hset}.items():
+            add(key, "a", "1")
+        cache.zadd("zset", {"a": 1, "b": 2})
+        cache.expire("zset", 60)
+        found = data("stats")
+        assert (found["entries"], found["structures"], found["sampled"]) == (1, 3, 1)
+        printed = told("stats")
+        assert "structures   3 sets" in printed
+        assert "sample" not in printed
+        assert sorted(data("keys")) == ["hash", "set", "value", "zset"]
+        assert "state    a hash of Redis" in told("inspect", "hash")
+        assert "value    2 in it" in told("inspect", "zset")
+        inspected = {key: data("inspect", key) for key in ("set", "hash", "zset")}
+        assert {key: (each["state"], each["kind"]) for key, each in inspected.items()} == {
+            key: ("structure", key) for key in inspected}
+        assert inspected["set"]["fresh_for"] is None
+        assert 50 < inspected["zset"]["fresh_for"] <= 60
+
+    def test_stats_tell_which_commits_are_waited_for(self) -> None:
+        cache.set("key", 1, 60, tags=["book", "shelf"])
+        assert data("stats")["pending"] == []
+        with cache.fencing("book"):
+            assert data("stats")["pending"] == ["book"]
+            assert "waiting      book" in told("stats")
 
     def test_keys_lists_those_that_match(self) -> None:
         cache.set_many({"book:1": 1, "book:2": 2, "shelf:1": 3})
@@ -160,13 +205,23 @@ def test_a_doctor_finds_a_store_that_is_away(configure: Any) -> None:
     printed, error = failed("doctor", "--json")
     found = {each["what"]: each["level"] for each in json.loads(printed)}
     assert found == {"cachefence.W004": "warning", "default": "error"}
-    assert error == "1 of 2 findings are errors"
+    assert error == "errors found: 1"
 
 
 def test_a_doctor_finds_settings_that_cannot_work(settings: Any) -> None:
     settings.CACHES = {"default": {"BACKEND": "cachefence_web.django.RedisCache", "LOCATION": "nowhere"}}
-    printed, _ = failed("doctor")
+    printed, error = failed("doctor")
     assert "error cachefence.E002" in printed
+    assert error == "errors found: 1"
+
+
+def test_a_doctor_who_is_asked_about_one_alias_says_nothing_of_the_others(settings: Any) -> None:
+    ours = {"BACKEND": "cachefence_web.django.RedisCache", "LOCATION": "memory://"}
+    settings.CACHES = {"default": {**ours, "LOCATION": "nowhere"}, "other": ours}
+    found = data("doctor", "--cache", "other")
+    assert {each["level"] for each in found} == {"warning", "ok"}
+    assert all("default" not in each["text"] for each in found)
+    assert "E002" in failed("doctor", "--cache", "default")[0]
 
 
 def test_a_doctor_finds_that_no_alias_has_this_backend(settings: Any) -> None:
@@ -217,3 +272,59 @@ def test_json_is_alone_on_the_output_and_nothing_is_drawn(configure: Any, redis_
     errors = Terminal()
     json.loads(told("stats", "--json", errors=errors))
     assert errors.getvalue() == ""
+
+
+@pytest.mark.filterwarnings("ignore::django.core.cache.backends.base.CacheKeyWarning")
+@pytest.mark.usefixtures("on_store")
+@pytest.mark.parametrize("key", ["line\nbreak", "bell\x07", "\u2028"], ids=ascii)
+def test_a_key_that_a_terminal_cannot_show_is_printed_as_json_has_it(key: str) -> None:
+    cache.set(key, 1, tags=["tag"])
+    printed = told("keys")
+    assert (json.loads(printed), printed.isascii()) == (key, True)
+    assert data("keys") == [key]
+    assert data("inspect", key)["key"] == key
+    assert json.dumps(key) in told("inspect", key)
+
+
+def test_an_interrupted_walk_has_printed_what_it_found_and_ends_as_such(
+    configure: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure("memory://")
+
+    def interrupted(*_: Any, **__: Any) -> Iterator[str]:
+        yield "first"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RedisCache, "iter_keys", interrupted)
+    out = io.StringIO()
+    with pytest.raises(CommandError, match="interrupted") as error:
+        call_command("cachefence", "keys", stdout=out, stderr=io.StringIO())
+    assert (out.getvalue(), error.value.returncode) == ("first\n", 130)
+
+
+def test_whoever_reads_only_the_first_lines_sees_no_traceback(redis_url: str, namespace: str) -> None:
+    program = f"""
+import django, sys
+from django.conf import settings
+settings.configure(SECRET_KEY="a secret for the tests", INSTALLED_APPS=["cachefence_web.django"], CACHES={{"default": {{
+    "BACKEND": "cachefence_web.django.RedisCache", "LOCATION": {redis_url!r},
+    "OPTIONS": {{"namespace": {namespace!r}}}}}}})
+django.setup()
+from django.core.cache import cache
+from django.core.management import execute_from_command_line
+cache.set_many({{"key" * 20 + str(number): 1 for number in range(5000)}})
+sys.stdout.write("set\\n")
+sys.stdout.flush()
+sys.stdin.readline()
+execute_from_command_line(["manage.py", "cachefence", "keys"])
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, cwd=ROOT) as command:
+        assert command.stdin is not None
+        assert command.stdout is not None
+        assert command.stderr is not None
+        assert command.stdout.readline() == "set\n"
+        command.stdout.close()
+        command.stdin.write("go\n")
+        command.stdin.flush()
+        assert (command.stderr.read(), command.wait(30)) == ("", 0)

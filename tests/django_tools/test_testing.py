@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import subprocess
 import sys
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from django.test import RequestFactory
 
 from cachefence_web import CacheFence, cached
 from cachefence_web.django import cache_view
+from cachefence_web.django.alias import entry_of, store_of
+from cachefence_web.runtime.observing import ComputeBegun, observing
 from cachefence_web.testing import assert_computes, isolated_caches, isolated_fence
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +88,7 @@ settings.configure(SECRET_KEY="a secret for the tests", CACHES={{
     "local": {{"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}}})
 django.setup()
 from django.core.cache import caches
+from cachefence_web.django.alias import entry_of, store_of
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_alone(number):
@@ -94,7 +99,7 @@ def test_alone(number):
 
 @pytest.mark.cachefence("memory://")
 def test_memory():
-    assert not caches["default"]._entry.raw.exists
+    assert not entry_of(caches["default"]).raw.exists
 """
 
 
@@ -124,8 +129,37 @@ def test_isolated_caches_are_put_back(configure: Any, location: str, redis_url: 
             cache.set("key", 2, tags=["tag"])
         assert (cache.get("key"), cache.fence.namespace) == (1, before)
     with isolated_caches("memory://"):
-        assert not caches["default"]._entry.raw.exists
+        assert not entry_of(caches["default"]).raw.exists
     assert kept(redis_url) == []
+
+
+def test_isolated_caches_isolate_what_a_module_holds(configure: Any, location: str, redis_url: str) -> None:
+    configure(location)
+    held = caches["default"]
+    held.set("own", 1)
+    for _ in range(2):
+        with isolated_caches():
+            assert (held.get("own"), held.get("key")) == (None, None)
+            held.set("key", 2)
+            assert (caches["default"].get("key"), cache.get("key")) == (2, 2)
+    assert (held.get("own"), held.get("key")) == (1, None)
+    assert kept(redis_url) == []
+
+
+@pytest.mark.parametrize("url", ["memory://", "memory://named"])
+def test_a_namespace_in_memory_is_gone_with_its_test(configure: Any, url: str) -> None:
+    configure(url)
+    cache.set("own", 1)
+    with isolated_caches():
+        caches["default"].set("key", 1)
+        stores = [weakref.ref(store_of(caches["default"].fence))]
+    with isolated_fence(url) as fence:
+        fence.set("key", 1)
+        stores.append(weakref.ref(store_of(fence)))
+    del fence
+    gc.collect()
+    assert [store() for store in stores] == [None, None]
+    assert cache.get("own") == 1
 
 
 class TestAssertComputes:
@@ -160,6 +194,44 @@ class TestAssertComputes:
     def test_a_compute_that_fails_counts(self) -> None:
         with isolated_fence() as fence, assert_computes(1), pytest.raises(ZeroDivisionError):
             fence.get_or_set("a", lambda: 1 // 0)
+
+    def test_blocks_inside_one_another_count_alike_and_apart(self) -> None:
+        with isolated_fence() as fence, assert_computes(2) as outer:
+            with assert_computes(1) as inner, assert_computes(1):
+                fence.get_or_set("a", lambda: 1)
+            fence.get_or_set("b", lambda: 1)
+        assert (outer.keys, inner.keys) == (["a", "b"], ["a"])
+
+    def test_what_is_refreshed_behind_a_callers_back_counts(self) -> None:
+        refreshed = threading.Event()
+        with isolated_fence() as fence:
+            fence.set("a", "old", tags=["tag"], stale_for=60)
+            fence.expire_tags("tag")
+            with assert_computes(1):
+                assert fence.get_or_set("a", refreshed.set, stale_for=60) == "old"
+                assert refreshed.wait(20)
+
+    def test_an_observer_that_fails_is_logged_and_the_compute_goes_on(self, caplog: pytest.LogCaptureFixture) -> None:
+        def fails(begun: ComputeBegun) -> None:
+            raise LookupError(begun.key)
+
+        with isolated_fence() as fence, observing(fails), assert_computes(1):
+            assert fence.get_or_set("a", lambda: 7) == 7
+            assert "LookupError: a" in caplog.text
+            caplog.clear()
+        with isolated_fence() as fence:
+            assert fence.get_or_set("b", lambda: 7) == 7
+        assert caplog.text == ""
+
+    def test_an_observer_is_told_of_the_store(self) -> None:
+        told: list[ComputeBegun] = []
+        with isolated_fence("memory://told") as fence, observing(told.append):
+            fence.get_or_set("a", lambda: 7)
+            asyncio.run(fence.aio.get_or_set("b", lambda: 7))
+            with fence.leading(fence.begin("c")) as block:
+                block.finish(7)
+        assert [each.key for each in told] == ["a", "b", "c"]
+        assert {each.store for each in told} == {f"memory://told/{fence.namespace}"}
 
     def test_many_threads_that_share_one_are_one(self) -> None:
         everybody = threading.Barrier(6)

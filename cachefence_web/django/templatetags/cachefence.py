@@ -16,7 +16,9 @@ from django.utils.safestring import SafeString
 from cachefence_web.core.keys import Template
 from cachefence_web.core.policy import Policy, PolicyOptions
 from cachefence_web.core.tags import check_tags
+from cachefence_web.django.alias import name_of
 from cachefence_web.django.backend import RedisCache
+from cachefence_web.django.dating import fragments_alias
 from cachefence_web.django.fences import life
 from cachefence_web.django.fragments import fragment, fragment_key
 from cachefence_web.errors import ConfigurationError
@@ -43,8 +45,9 @@ def compile_fragment(parser: Parser, token: Token) -> FragmentNode:
     using: the alias of CACHES; "template_fragments" if there is one, or "default".
     stale_for, stale_if_error and the other options of a policy may be given as well.
 
-    A fragment that has used the CSRF token, the messages or a nonce is not stored; nor, unless it varies on
-    something, is one that has used the user, the session or a cookie.
+    A fragment that has used the CSRF token, the messages or a nonce is not stored. One that has used the user, the
+    session, a cookie, a header field or what middleware has put on the request is stored only if what it varies on
+    uses that as well.
 
     Raises:
         TemplateSyntaxError: for arguments that cannot work.
@@ -148,7 +151,7 @@ class FragmentNode(Node):
     def render(self, context: Context) -> SafeString:
         """The fragment, from the cache or rendered now."""
         try:
-            vary = [_there(each, context) for each in self._is.vary]
+            vary = self._vary(context)
             tags = self._is.tags.resolve(context) if self._is.tags is not None else ()
         except ConfigurationError as refused:
             raise TemplateSyntaxError(f"cachefence {self._is.name}: {refused}") from refused
@@ -165,9 +168,12 @@ class FragmentNode(Node):
             Policy.of({**options, "ttl": ttl})
         except (ConfigurationError, VariableDoesNotExist) as refused:
             raise TemplateSyntaxError(f"cachefence {self._is.name}: {refused}") from refused
-        key = backend._name(fragment_key(self._is.name, vary), None)
+        key = name_of(backend, fragment_key(self._is.name, vary))
         return fragment(backend.fence, key, context, self.nodelist.render, tags,
-                        cast("PolicyOptions", {**options, "ttl": ttl}), varies=bool(vary))
+                        cast("PolicyOptions", {**options, "ttl": ttl}), vary=self._vary)
+
+    def _vary(self, context: Context) -> tuple[object, ...]:
+        return tuple([_there(each, context) for each in self._is.vary])
 
     def _options(self, context: Context) -> dict[str, Any]:
         return {name: _there(value, context) for name, value in self._is.given.items()}
@@ -179,7 +185,7 @@ class FragmentNode(Node):
 
 def _backend(alias: object) -> RedisCache:
     if alias is None:
-        alias = "template_fragments" if "template_fragments" in caches.settings else "default"
+        alias = fragments_alias()
     _check_alias(alias)
     backend = caches[str(alias)]
     if not isinstance(backend, RedisCache):
