@@ -7,8 +7,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-NEEDS = ("cachefence_web", "django", "gunicorn")
-THREADS = 64
+NEEDS = ("cachefence_web", "django", "gunicorn", "uvicorn")
+COMMANDS = {
+    "gunicorn": (
+        "--worker-class=gthread", "--threads=64", "--graceful-timeout=1", "--no-control-socket", "--log-level=warning",
+        "config.wsgi",
+    ),
+    "uvicorn": (
+        "--lifespan=off", "--timeout-graceful-shutdown=1", "--log-level=warning", "config.asgi:application",
+    ),
+}
 
 
 def main() -> None:
@@ -25,12 +33,13 @@ def main() -> None:
     prepare_database()
     kept = "off" if options.no_cache else os.environ["SHOP_CACHE"]
     print(f"The bookshop is open at http://127.0.0.1:{options.port}/ (cache: {kept})", flush=True)
-    serve(options.port, options.workers)
+    serve(options.server, options.port, options.workers)
 
 
 def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A bookshop in Django, its pages kept by cachefence-web.")
     parser.add_argument("--redis", metavar="URL", help="keep pages in Redis, not in this process")
+    parser.add_argument("--server", choices=COMMANDS, default="gunicorn", help="gunicorn (default) or uvicorn")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, help="server processes (default: 1, with Redis 2)")
     parser.add_argument("--no-cache", action="store_true", help="serve the same pages without the cache")
@@ -56,10 +65,9 @@ def prepare_database() -> None:
         sys.exit(f"The cache cannot be reached: {error}")
 
 
-def serve(port: int, workers: int) -> None:
-    address, size = f"127.0.0.1:{port}", [f"--workers={workers}", f"--threads={THREADS}"]
-    habits = ["--worker-class=gthread", "--graceful-timeout=1", "--no-control-socket", "--log-level=warning"]
-    command = [sys.executable, "-m", "gunicorn", f"--bind={address}", *size, *habits, "config.wsgi"]
+def serve(server: str, port: int, workers: int) -> None:
+    here = {"gunicorn": [f"--bind=127.0.0.1:{port}"], "uvicorn": ["--host=127.0.0.1", f"--port={port}"]}
+    command = [sys.executable, "-m", server, *here[server], f"--workers={workers}", *COMMANDS[server]]
     os.execv(sys.executable, command)
 
 

@@ -1,4 +1,4 @@
-"""Settings of the bookshop; run.py passes what differs between two runs in the environment."""
+"""Settings of the bookshop; what differs between two runs stands in the environment."""
 
 import os
 from pathlib import Path
@@ -10,12 +10,15 @@ SECRET_KEY = os.environ.get("SHOP_SECRET_KEY", "the-bookshop-runs-on-your-own-ma
 DEBUG = False
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
 
+# memory:// lives in one process; all else is the same on redis://localhost:6379/0, from any number of them.
+SHOP_CACHE = os.environ.get("SHOP_CACHE", "memory://")
 CACHES = {
-    "default": {
-        "BACKEND": "cachefence_web.django.RedisCache",
-        "LOCATION": os.environ.get("SHOP_CACHE", "memory://"),
-    }
+    "default": {"BACKEND": "cachefence_web.django.RedisCache", "LOCATION": SHOP_CACHE, "KEY_PREFIX": "shop"},
+    # Apart, so that clearing the pages logs nobody out.
+    "sessions": {"BACKEND": "cachefence_web.django.RedisCache", "LOCATION": SHOP_CACHE, "KEY_PREFIX": "sessions"},
 }
+SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+SESSION_CACHE_ALIAS = "sessions"
 
 INSTALLED_APPS = [
     "shop",
@@ -64,6 +67,7 @@ DATABASES = {
 
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
+ASGI_APPLICATION = "config.asgi.application"
 STATIC_URL = "static/"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True

@@ -7,5 +7,6 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-# A real site leaves its static files to the web server in front; the example must do without one.
+# Static files, the admin's too, straight from their packages: nothing to install, to collect or to configure. A real
+# site leaves them to the web server in front.
 application = StaticFilesHandler(get_wsgi_application())

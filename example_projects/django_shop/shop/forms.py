@@ -1,4 +1,4 @@
-"""What a visitor may change about a book."""
+"""What a visitor may change about a book, and about a cart."""
 
 from django import forms
 
@@ -9,3 +9,11 @@ class BookForm(forms.ModelForm):
     class Meta:
         model = Book
         fields = ["title", "author", "price"]
+
+
+class AddForm(forms.Form):
+    copies = forms.IntegerField(min_value=1, max_value=9, initial=1)
+
+
+class ChangeForm(forms.Form):
+    copies = forms.IntegerField(min_value=0, max_value=99)

@@ -1,8 +1,10 @@
-"""The two slow questions: honest aggregations over every sale, and a log of each time they were asked."""
+"""What is asked of the database: two slow questions, a log of each time they were asked, and two quick ones."""
 
 import os
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from time import perf_counter
 
 from django.db.models import Count, Q, QuerySet, Sum
@@ -41,6 +43,18 @@ def also_bought(book: Book) -> Shelf:
     others = Book.objects.exclude(pk=book.pk).filter(sales__customer__in=customers)
     ranked = others.annotate(shared=Count("sales__customer", distinct=True)).order_by("-shared", "title")
     return _ask("also_bought", ranked[:4])
+
+
+def genres() -> dict[str, int]:
+    """How many books of each genre there are."""
+    return dict(Book.objects.values_list("genre").annotate(books=Count("pk")).order_by("genre"))
+
+
+async def matching(words: str) -> list[Book]:
+    """The books with these words in their title, their author's name, their genre or their blurb."""
+    fields = ("title", "author", "genre", "blurb")
+    anywhere = [Q(**{f"{field}__icontains": words}) for field in fields]
+    return [book async for book in Book.objects.filter(reduce(or_, anywhere))]
 
 
 def _ask(question: str, books: QuerySet[Book]) -> Shelf:

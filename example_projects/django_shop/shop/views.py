@@ -1,6 +1,10 @@
-"""Two cached pages and the form that makes them untrue."""
+"""Cached pages, a page of cached parts, cached answers to questions, and the form that makes all of them untrue."""
 
-from django.http import HttpRequest, HttpResponse
+from functools import partial
+from urllib.parse import quote
+
+from django.core.cache import cache
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 
 from cachefence_web import depends_on
@@ -8,7 +12,7 @@ from cachefence_web.django import cache_view
 
 from .forms import BookForm
 from .models import Book
-from .queries import also_bought, bestsellers
+from .queries import also_bought, bestsellers, genres, matching
 
 
 @cache_view(ttl=60, stale_for=300, tags=["book"])
@@ -23,6 +27,25 @@ def book(request: HttpRequest, pk: int) -> HttpResponse:
     # The page shows titles of other books too, known only now.
     depends_on(*(f"book:{other.pk}" for other in shelf.books))
     return render(request, "shop/book.html", {"book": book, "shelf": shelf})
+
+
+def catalogue(request: HttpRequest) -> HttpResponse:
+    genre = request.GET.get("genre", "")
+    shelves = cache.get_or_set("genres", genres, 3600, tags=["book"])
+    if genre and genre not in shelves:
+        raise Http404
+    # A query set asks the database only if the template's fragment has to be rendered.
+    books = Book.objects.filter(genre=genre) if genre else Book.objects.all()
+    return render(request, "shop/catalogue.html", {"genre": genre, "shelves": shelves, "books": books})
+
+
+async def search(request: HttpRequest) -> HttpResponse:
+    words = " ".join(request.GET.get("q", "").split()).casefold()[:60]
+    found: list[Book] = []
+    if words:
+        key = f"search:{quote(words)}"
+        found = await cache.aget_or_set(key, partial(matching, words), 300, tags=["book"])
+    return render(request, "shop/search.html", {"words": words, "books": found})
 
 
 def edit(request: HttpRequest, pk: int) -> HttpResponse:
