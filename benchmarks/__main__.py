@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import bursts, hits, invalidation
+from benchmarks import bursts, hits, invalidation, stalls
 from benchmarks.report import Measure, Setting, as_json, show, show_bars, write_into
 from tests.servers import RedisServer, describe_redis
 
@@ -43,6 +43,7 @@ RUNS: dict[str, Run] = {
     "burst-4": _four,
     "invalidation": _invalidation,
     "bytes": _of(invalidation.bytes_of_an_entry),
+    "stalls": _of(stalls.event_loop),
 }
 
 

@@ -66,7 +66,7 @@ class CacheFence(cache.CacheFence):
         serializer: str | Serializer = "msgpack",
         secret: str | bytes | None = None,
         timeout: float = 1.0,
-        on_outage: OnOutage = "raise",
+        on_outage: OnOutage = "journal",
         fence_life: float = 10.0,
         rules: Iterable[Rule] | None = (),
     ) -> None:

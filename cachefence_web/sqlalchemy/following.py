@@ -35,8 +35,8 @@ def invalidate_on_commit(
 
     Raises:
         ConfigurationError: now, for a class that is no model, and tags that cannot be; nothing is followed then.
-        StoreUnavailable: from `commit()`, if the store cannot be reached: the rows are committed by then, and what they
-            made untrue may be served until it expires. With the cache's on_outage="log", commits never raise it.
+        StoreUnavailable: from `commit()`, if the store cannot be reached and the cache's on_outage is "raise": the rows
+            are committed by then, and what they made untrue may be served until it expires.
     """
     if not isinstance(cast("object", fence), CacheFence | AsyncCacheFence):
         raise ConfigurationError(f"fence is a CacheFence or an AsyncCacheFence, not {fence!r:.60}")

@@ -41,7 +41,7 @@ def tell(fence: CacheFence | AsyncCacheFence, changes: Changes, *, on_loop: bool
     committed: False if the COMMIT has failed, which a database may have heard all the same.
 
     Raises:
-        StoreUnavailable: after a commit, if the store cannot be reached and the cache is not told to log it.
+        StoreUnavailable: after a commit, if the store cannot be reached and the cache is told to raise.
     """
     if changes.everything:
         log.warning("rows changed by a statement, of a model without a plain tag: everything is invalidated. Give"

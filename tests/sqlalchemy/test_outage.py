@@ -30,7 +30,7 @@ class Unreachable(Told):
 def test_p6_the_rows_are_committed_and_the_session_goes_on_when_the_store_is_gone(
     engine: Engine, sessions: Sessions, follow: Callable[..., Any],
 ) -> None:
-    follow({Book: ["book:{id}"]}, cache=Unreachable())
+    follow({Book: ["book:{id}"]}, cache=Unreachable(on_outage="raise"))
     with sessions() as session:
         session.get_one(Book, 1).title = "New"
         with pytest.raises(StoreUnavailable, match=r"is committed.*'book:1'"):
@@ -58,7 +58,7 @@ def test_p6_a_redis_that_is_gone_is_said_by_the_commit_within_its_deadline(
     sessions: Sessions, follow: Callable[..., Any], new_redis: Callable[[], RedisServer],
 ) -> None:
     server = new_redis()
-    with Told(server.url, timeout=0.2) as cache:
+    with Told(server.url, timeout=0.2, on_outage="raise") as cache:
         follow({Book: ["book:{id}"]}, cache=cache)
         with sessions.begin() as session:
             session.get_one(Book, 1).title = "New"
