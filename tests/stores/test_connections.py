@@ -19,8 +19,8 @@ import pytest
 import redis
 import redis.asyncio
 
-from cachefence_web.core.effects import ANY, Claim, Delete, Filed, Put, Read, TakeInstant, Wait
-from cachefence_web.errors import ConfigurationError
+from cachefence_web.core.effects import ANY, Claim, Delete, Filed, Put, Read, Release, TakeInstant, Wait
+from cachefence_web.errors import ConfigurationError, StoreUnavailable
 from cachefence_web.stores.redis import AsyncRedisStore, open_async_store, open_store
 from tests.servers import RedisServer
 from tests.stores.build import PATIENT, Blocking, entry_of, fill, granted, servable
@@ -275,3 +275,51 @@ def test_a_closed_store_opens_again(redis_url: str, namespace: str) -> None:
             store.close()
         check(store)
         store.close()
+
+
+def test_p10_what_is_cancelled_with_its_loop_opens_no_connection_that_nobody_closes(
+    redis_url: str, namespace: str
+) -> None:
+    """A cancelled compute releases its lease; by then the loop's connection may have been cancelled too."""
+    refused: list[StoreUnavailable] = []
+
+    async def main() -> None:
+        store = open_async_store(redis_url, namespace, timeout=PATIENT)
+        await store.perform(TakeInstant())
+        line, _ = store._here()
+
+        async def leave() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                while line._session is not None:  # noqa: ASYNC110 - a session has no event for others
+                    await asyncio.sleep(0)
+                try:
+                    await store.perform(Release("k", "t"))
+                except StoreUnavailable as error:
+                    refused.append(error)
+
+        leaving.append(asyncio.create_task(leave()))
+        await asyncio.sleep(0)
+
+    leaving: list[asyncio.Task[None]] = []
+    before = len(os.listdir("/proc/self/fd"))
+    asyncio.run(main())
+    leaving.clear()
+    gc.collect()
+    assert len(refused) == 1
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+async def test_p10_a_connection_that_was_cancelled_is_made_anew_for_whoever_goes_on(
+    redis_url: str, namespace: str
+) -> None:
+    store = open_async_store(redis_url, namespace, timeout=PATIENT)
+    await store.perform(TakeInstant())
+    line, _ = store._here()
+    session = line._session
+    assert session is not None
+    session.cancel()
+    await asyncio.gather(session, return_exceptions=True)
+    assert await store.perform(TakeInstant())
+    await store.aclose()

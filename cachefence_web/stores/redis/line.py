@@ -81,6 +81,7 @@ class Line:
         self._due, self._room = asyncio.Event(), asyncio.Event()
         self._hung: asyncio.Future[None] | None = None
         self._session: asyncio.Task[None] | None = None
+        self._cut_off = False
         self._timer: asyncio.TimerHandle | None = None
         self._met = commands.server
 
@@ -115,6 +116,10 @@ class Line:
     def _start(self, begin: Callable[[], Steps], done: Callable[[Any], None], *, repeat: bool) -> None:
         job = Job(begin, done, self._loop.time() + self._timeout, repeat=repeat)
         self._jobs[job] = None
+        if self._cut_off and self._session is None and _is_being_cancelled():
+            # The loop is ending: nobody would hang up on a connection made now.
+            self._end(job, StoreUnavailable("the event loop is ending, and has let go of its connection to Redis"))
+            return
         self._advance(job, None)
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout, self._watch)
@@ -164,6 +169,9 @@ class Line:
             broken = await self._talk(connection)
             again = not isinstance(broken, TimeoutError)
             error = unavailable(broken)
+        except asyncio.CancelledError:
+            self._cut_off = True
+            raise
         except StoreUnavailable as refused:
             error = refused
         except BROKEN as failed:
@@ -240,6 +248,11 @@ class Line:
                 self._advance(job, None)
             else:
                 self._end(job, twin(error))
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def converse(connection: Any, steps: Steps) -> Any:

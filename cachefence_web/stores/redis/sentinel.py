@@ -97,7 +97,7 @@ class Sentinels:
                 failed.append(_reason(address, error))
                 continue
             finally:
-                manager.close()
+                client.close()
             self._prefer(address)
             yield found
         raise self.unfound(failed)
@@ -105,9 +105,13 @@ class Sentinels:
     async def primary(self, address: Address) -> Address:
         """What one of them takes for the primary's address."""
         manager = self._manager(redis.asyncio.sentinel.Sentinel, address, AsyncRetry(NoBackoff(), 0))
+        (client,) = manager.sentinels
+        made: list[Any] = []
+        pool = client.connection_pool
+        pool.connection_class = _noted(pool.connection_class, made)
         try:
             with suppress(NoPermissionError):
-                await manager.sentinels[0].ping()
+                await client.ping()
             found: Address = await manager.discover_master(self.service)
         except BROKEN as error:
             raise RedisConnectionError(_reason(address, error)) from error
@@ -116,7 +120,9 @@ class Sentinels:
         finally:
             with suppress(*BROKEN):
                 async with asyncio.timeout(_GOODBYE):
-                    await manager.aclose()
+                    # The pool would do it in tasks of their own, which an ending loop cancels before they begin.
+                    for connection in made:
+                        await connection.disconnect()
 
     def _manager(self, kind: Any, address: Address, retry: Any, **timeouts: float) -> Any:
         settings = {**self.settings, "protocol": 2, "retry": retry, "socket_timeout": None,
@@ -135,6 +141,16 @@ class Sentinels:
 
 def _punctual(kind: type[Any], deadline: float) -> type[Any]:
     return type(f"Punctual{kind.__name__}", (Punctual, kind), {"deadline": deadline})
+
+
+def _noted(kind: type[Any], made: list[Any]) -> type[Any]:
+    """The same connections, each of which is noted when it is made."""
+
+    def note(connection: Any, **settings: Any) -> None:
+        kind.__init__(connection, **settings)
+        made.append(connection)
+
+    return type(f"Noted{kind.__name__}", (kind,), {"__init__": note})
 
 
 def _reason(address: Address, error: Exception) -> str:
