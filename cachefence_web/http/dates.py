@@ -1,4 +1,4 @@
-"""HTTP-date as RFC 9110 section 5.6.7 writes it: three forms are read, one is written, anything else is no date."""
+"""HTTP-date as RFC 9110 section 5.6.7 writes it: three forms are read, anything else is no date."""
 
 from __future__ import annotations
 
@@ -36,13 +36,6 @@ def parse_date(value: bytes, *, now: float) -> float | None:
     if match := _RFC_850.fullmatch(value):
         return _seconds(match, _full_year(match, now))
     return None
-
-
-def format_date(seconds: float) -> bytes:
-    """The IMF-fixdate of Unix seconds, fractions dropped; before 1970 is 1970, after 9999 is 9999."""
-    at = _at(seconds)
-    return b"%b, %02d %b %04d %02d:%02d:%02d GMT" % (
-        _DAYS[at.weekday()], at.day, _MONTHS[at.month - 1], at.year, at.hour, at.minute, at.second)
 
 
 def _at(seconds: float) -> datetime:

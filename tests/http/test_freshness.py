@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
+from email.utils import formatdate
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cachefence_web.http.cache_control import FOREVER, directives
-from cachefence_web.http.dates import format_date
 from cachefence_web.http.freshness import LONGEST_GUESS, explicit_lifetime, heuristic_lifetime, initial_age
 from tests.http.build import fields
 
@@ -18,7 +18,7 @@ DAY = 86_400
 
 
 def at(seconds: float) -> str:
-    return format_date(NOW + seconds).decode()
+    return formatdate(int(NOW + seconds), usegmt=True)
 
 
 @pytest.mark.parametrize(
