@@ -11,7 +11,7 @@ from typing import IO
 
 # Reads "+PID FOLDER" and "-PID" lines; the end of the input is the parent's death, SIGKILL included.
 _PROGRAM = """
-import os, shutil, signal, sys
+import os, shutil, signal, sys, time
 alive = {}
 for line in sys.stdin:
     pid, _, folder = line[1:].rstrip("\\n").partition(" ")
@@ -23,7 +23,12 @@ for pid, folder in alive.items():
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass
-    shutil.rmtree(folder, ignore_errors=True)
+for folder in alive.values():
+    for _ in range(100):  # one that is dying may still be making a file
+        shutil.rmtree(folder, ignore_errors=True)
+        if not os.path.exists(folder):
+            break
+        time.sleep(0.05)
 """
 
 

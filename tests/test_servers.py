@@ -116,10 +116,12 @@ def test_a_redis_dies_with_the_test_process_however_that_dies(ending: signal.Sig
     ) as parent:
         assert parent.stdout is not None
         port, folder = parent.stdout.readline().split()
-        with socket.create_connection(("127.0.0.1", int(port)), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=90) as connection:
+            connection.sendall(b"PING\r\n")
+            assert connection.recv(64) == b"+PONG\r\n", "one that is not accepted yet would be reset, not closed"
             parent.send_signal(ending)
             # The guardian inherits stderr, so the end of that file means that it has done its work.
-            parent.communicate(timeout=30)
+            parent.communicate(timeout=90)
             assert connection.recv(1) == b""
     assert not Path(folder).exists()
 

@@ -16,6 +16,7 @@ import redis.asyncio.cluster
 import redis.asyncio.sentinel
 import redis.cluster
 import redis.sentinel
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
 from redis.exceptions import ClusterDownError, RedisClusterException, SlotNotCoveredError
@@ -73,7 +74,7 @@ class Raw:
     @asynccontextmanager
     async def aclient(self) -> AsyncIterator[Any]:
         """A client for one block on an event loop, at whose end it is closed."""
-        settings = {name: value for name, value in self._settings.items() if name != "retry"}
+        settings = {**self._settings, "retry": AsyncRetry(NoBackoff(), 1)}
         location = str(self._location)
         if is_cluster(location):
             client: Any = redis.asyncio.cluster.RedisCluster(
@@ -141,7 +142,7 @@ def _behind_sentinels(location: str, kind: Any, settings: Mapping[str, Any]) -> 
         raise ConfigurationError(f"this is no address behind Sentinels: {wrong}") from None
     given = {name: value for name, value in parsed.items() if name not in ("host", "port", "connection_class")}
     tls = "connection_class" in parsed
-    theirs = {name: value for name, value in settings.items() if name.startswith("socket_")}
+    theirs = {name: value for name, value in settings.items() if name == "retry" or name.startswith("socket_")}
     if tls:
         theirs |= {name: value for name, value in given.items() if name.startswith("ssl_")} | {"ssl": True}
     manager = kind(watched.addresses, sentinel_kwargs={**theirs, **watched.settings})

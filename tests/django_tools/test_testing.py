@@ -45,7 +45,7 @@ def run(folder: Path, test: str, *words: str, settings: str = "") -> str:
 def kept(url: str) -> list[bytes]:
     """What tests have left behind on the server."""
     with redis.Redis.from_url(url) as client:
-        return [key for key in client.scan_iter() if re.match(rb"\W?test\.[0-9a-f]{32}\b", key)]
+        return [key for key in client.scan_iter(count=10_000) if re.match(rb"\W?test\.[0-9a-f]{32}\b", key)]
 
 
 ISOLATED = """

@@ -190,7 +190,7 @@ def test_p5_after_a_loss_redis_serves_nothing_that_a_memory_without_loss_would_n
     store.perform(Put(key, entry_of(old, *tags, payload=b"old"), MINUTE, ANY))
     store.perform(Invalidate(tags))
     with redis.Redis.from_url(redis_server.url) as client:
-        names = list(client.scan_iter(f"*{store._commands.names.metadata[0].split(':')[0]}:{loss}*"))
+        names = list(client.scan_iter(f"*{store._commands.names.metadata[0].split(':')[0]}:{loss}*", 10_000))
         client.delete(*names, "nothing")
     for step in after:
         remote.take(step)
