@@ -14,7 +14,7 @@ from cachefence_web.errors import (
     StoreUnavailable,
 )
 from cachefence_web.memoizing import cached
-from cachefence_web.runtime.recording import depends_on
+from cachefence_web.runtime.recording import depends_on, untracked
 
 __version__ = "0.1.0"
 
@@ -31,4 +31,5 @@ __all__ = [
     "StoreUnavailable",
     "cached",
     "depends_on",
+    "untracked",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from cachefence_web.core.flight import Again, Ask, Failed, Fitness, Served
 from cachefence_web.core.keys import check_key, check_namespace
@@ -21,7 +21,7 @@ from cachefence_web.stores.base import AsyncStore, Store
 from cachefence_web.stores.opening import MOST_CONNECTIONS, open_pair
 
 V = TypeVar("V")
-OnOutage = Literal["journal", "log", "raise"]
+OnOutage = Literal["journal", "log", "outbox", "raise"]
 
 
 @dataclass(slots=True)
@@ -31,6 +31,7 @@ class Terms:
     timeout: seconds, the deadline of each store operation, connecting included.
     on_outage: what a write or an invalidation does when the store cannot be reached.
     fence_life: seconds after which a writer that has not said how its commit ended counts as dead.
+    debug_header: whether the responses of cached views say what they depend on.
     """
 
     store: Store
@@ -42,6 +43,7 @@ class Terms:
     on_outage: OnOutage
     fence_life: float
     sweeper: Sweeper
+    debug_header: bool = False
 
     def ask(
         self, key: str, compute: Callable[[], Any] | None, tags: Iterable[str], policy: str | Policy | None,
@@ -105,6 +107,7 @@ def terms_for(
     fence_life: float,
     max_connections: int = MOST_CONNECTIONS,
     replicas: Sequence[Any] = (),
+    debug_header: bool = False,
 ) -> Terms:
     """The terms of a new cache.
 
@@ -131,13 +134,24 @@ def terms_for(
         each.on_leftovers(sweeper.want)
     return Terms(
         store, async_store, Engine(written, flights_of(store.identity), outage_of(store.identity)), namespace,
-        policy or Policy(), dict(policies or {}), on_outage, seconds("fence_life", fence_life), sweeper)
+        policy or Policy(), dict(policies or {}), on_outage, seconds("fence_life", fence_life), sweeper,
+        check_flag("debug_header", debug_header))
 
 
 def check_on_outage(on_outage: object) -> None:
-    """Raises: ConfigurationError if it is none of the three."""
-    if on_outage not in ("journal", "log", "raise"):
-        raise ConfigurationError(f"on_outage is 'journal', 'log' or 'raise', not {on_outage!r}")
+    """Raises: ConfigurationError if it is none of the four."""
+    if on_outage not in get_args(OnOutage):
+        raise ConfigurationError(
+            f"on_outage is 'journal', 'log', 'outbox' or 'raise', not {on_outage!r}: a commit that the cache cannot be"
+            " told to expect is made and told later, made and told never, made with a row in its own transaction that"
+            " tells it, or refused")
+
+
+def check_flag(name: str, given: object) -> bool:
+    """Raises: ConfigurationError if it is neither True nor False, such as the text of an environment variable."""
+    if not isinstance(given, bool):
+        raise ConfigurationError(f"{name} is True or False, not {given!r:.60}")
+    return given
 
 
 def check_connections(connections: object) -> int:

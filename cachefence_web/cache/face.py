@@ -21,6 +21,7 @@ from cachefence_web.core.keys import check_key
 from cachefence_web.core.policy import Policy
 from cachefence_web.core.tags import Lease, check_tags
 from cachefence_web.errors import ConfigurationError, StoreUnavailable
+from cachefence_web.runtime.batches import check_batch
 from cachefence_web.runtime.engine import log
 from cachefence_web.runtime.recording import inherit
 from cachefence_web.serializers import Serializer
@@ -49,6 +50,7 @@ class Face:
         fence_life: float = 10.0,
         max_connections: int = MOST_CONNECTIONS,
         replicas: Sequence[Any] = (),
+        debug_header: bool = False,
     ) -> None:
         """A cache. Nothing is connected before it is first used.
 
@@ -62,12 +64,16 @@ class Face:
         on_outage: what a write does when the store cannot be reached. "journal": what it makes untrue (tags, keys,
             the keys of values that were set) is kept in this process and told to the store once that is back; until
             then the process neither reads from the store nor fills it. The call returns as if there had been nothing
-            to change: None, False or 0. "log": it is logged and forgotten. "raise": it raises StoreUnavailable.
-            Reads compute instead, always.
+            to change: None, False or 0. "outbox": the same, but a commit of Django's or SQLAlchemy's that the cache
+            cannot be told to expect takes a row along in its own transaction, so that what it makes untrue is told
+            even if this process is killed. "log": it is logged and forgotten. "raise": it raises StoreUnavailable,
+            and such a commit is refused. Reads compute instead, always.
         fence_life: seconds after which a writer under `fencing` that has not come back counts as dead.
         max_connections: how many a process opens for its threads; an event loop needs one.
         replicas: URLs of the primary's replicas. They answer what is asked with `consistency="eventual"`, and may be
             behind; all else, and whatever is asked within a compute, goes to the primary.
+        debug_header: whether responses of cached views say in X-CacheFence-Depends which rows and tables they depend
+            on, and by which statements. It shows SQL to whoever asks: for development.
 
         Raises:
             ConfigurationError: for any argument that cannot work.
@@ -75,7 +81,7 @@ class Face:
         self._adopt(terms_for(
             url, namespace=namespace, policy=policy, policies=policies, serializer=serializer, secret=secret,
             timeout=timeout, on_outage=on_outage, fence_life=fence_life, max_connections=max_connections,
-            replicas=replicas))
+            replicas=replicas, debug_header=debug_header))
 
     @classmethod
     def _of(cls, terms: Terms) -> Self:
@@ -98,7 +104,7 @@ class Face:
 
     def stats(self) -> Counters:
         """How this process's callers were answered so far."""
-        return replace(self._terms.engine.counters, journaled=self._terms.engine.outage.waiting)
+        return replace(self._terms.engine.counters, journaled=self._terms.engine.outage.outstanding)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._terms.namespace!r} on {self._terms.store.identity}>"
@@ -179,6 +185,12 @@ class Face:
                 values[ask.key] = self._terms.settle(landing)
         return values
 
+    @staticmethod
+    def _loaded(asks: list[Ask], values: Any) -> dict[str, Any]:
+        """What a batch function has answered, asked past the cache."""
+        checked = check_batch(values)
+        return {ask.key: checked[ask.key] for ask in asks if ask.key in checked}
+
     def _hit(self, served: Served | None, default: T) -> Any | T:
         if served is None:
             return default
@@ -194,11 +206,14 @@ class Face:
         return {key: self._hit(served, None) for key, served in zip(keys, found, strict=True)
                 if isinstance(served, Served)}
 
-    def _outage(self, what: str, error: StoreUnavailable, owed: Owed | None = None) -> None:
+    def _outage(
+        self, what: str, error: StoreUnavailable, owed: Owed | None = None, on_outage: OnOutage | None = None
+    ) -> None:
         """A write has not reached the store; owed: what it makes untrue, if that can be made good later."""
-        if self._terms.on_outage == "raise":
+        chosen = on_outage or self._terms.on_outage
+        if chosen == "raise":
             raise error
-        if self._terms.on_outage == "journal" and owed is not None:
+        if chosen in ("journal", "outbox") and owed is not None:
             self._terms.engine.outage.owe(owed, self._terms.store, what, error, unfenced=what == FENCING)
         else:
             log.error("%s did not reach the store of %r: %s", what, self._terms.namespace, error)

@@ -6,13 +6,16 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Self, TypeVar, Unpack, overload
 
-from cachefence_web.asking import Terms
+from cachefence_web.asking import OnOutage, Terms
 from cachefence_web.cache.face import FENCING, Face, integer, names_of
+from cachefence_web.cache.fenced import AsyncFenced, owed_for
 from cachefence_web.cache.threads import CacheFence
 from cachefence_web.core import plans, sweeping, writing
-from cachefence_web.core.effects import Clear, Expire, Fence, Filed, Invalidate, Lift, Outcome, Plan, TakeInstant
+from cachefence_web.core.effects import Clear, Expire, Filed, Invalidate, Outcome, Plan, TakeInstant
+from cachefence_web.core.fencing import raise_fences
 from cachefence_web.core.flight import Again, Ask, Failed, Fitness, Lead, PassBy, Served
 from cachefence_web.core.journal import Owed
 from cachefence_web.core.keys import check_key
@@ -20,7 +23,9 @@ from cachefence_web.core.policy import Policy, PolicyOptions
 from cachefence_web.core.tags import Lease
 from cachefence_web.errors import StoreUnavailable
 from cachefence_web.runtime.aio import AsyncDriver
+from cachefence_web.runtime.bypassing import bypassed, comes_late
 from cachefence_web.runtime.leading import AsyncLeading
+from cachefence_web.runtime.recording import looks_past
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -60,8 +65,13 @@ class AsyncCacheFence(Face):
         Raises:
             LeaseTimeout, ComputeFailed, and whatever `load` raises.
         """
-        landing = await self._driver.run(plans.get_or_set(
-            self._terms.ask(key, self._terms.loader(load), tags, policy, options)))
+        ask = self._terms.ask(key, self._terms.loader(load), tags, policy, options)
+        if bypassed():
+            return await self._driver.workers.call(load)
+        if comes_late():
+            found = await self._found(ask)
+            return await self._driver.workers.call(load) if found is None else self._terms.settle(found)
+        landing = await self._driver.run(plans.get_or_set(ask, away=looks_past()))
         return self._terms.settle(landing)
 
     @overload
@@ -80,7 +90,10 @@ class AsyncCacheFence(Face):
     ) -> dict[str, Any]:
         """The values of many keys; one call of `load_many` makes all that are missing."""
         asks = self._asks(keys, tags, policy, options, load_many)
-        return self._collect(asks, await self._driver.run(plans.get_or_set_many(asks, load_many)))
+        if bypassed():
+            return self._loaded(asks, await self._driver.workers.call(partial(load_many, [ask.key for ask in asks])))
+        found = await self._driver.run(plans.get_or_set_many(asks, load_many, away=looks_past()))
+        return self._collect(asks, found)
 
     @overload
     async def get(self, key: str) -> Any: ...
@@ -102,12 +115,15 @@ class AsyncCacheFence(Face):
         fitness: judges what was found, fresh, stale or last good, as in `begin`: what SUFFICES is returned too.
         """
         ask = self._terms.ask(key, None, (), policy, options, fitness)
-        try:
-            found = await self._driver.run(plans.get(ask))
-        except StoreUnavailable:
-            return None
+        found = await self._found(ask)
         self._hit(found, None)
         return found
+
+    async def _found(self, ask: Ask) -> Served | None:
+        try:
+            return await self._driver.run(plans.get(ask))
+        except StoreUnavailable:
+            return None
 
     async def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """The values there are, a thousand in a round trip; a key that an outage kept from being read is left out."""
@@ -250,20 +266,28 @@ class AsyncCacheFence(Face):
             self._outage("sweep", error)
         return removed
 
+    async def fence_tags(self, *tags: str, on_outage: OnOutage | None = None) -> AsyncFenced:
+        """Immediately before a COMMIT: date an invalidation in the future. `lift` what this gives right after it.
+
+        on_outage: what to do for this one if the store cannot be reached; the cache's own, if it is not given.
+
+        Raises:
+            StoreUnavailable: with on_outage="raise". Else the block goes on without a fence, as `on_outage` tells.
+        """
+        fenced = AsyncFenced(self._tags(tags), uuid.uuid4().hex, self._terms.fence_life, self._write)
+        plan = raise_fences(fenced.tags, fenced.token, fenced.life)
+        await self._write(FENCING, plan, None, owed_for(fenced.tags, fenced.life, Outcome.UNKNOWN), on_outage)
+        return fenced
+
     @asynccontextmanager
     async def fencing(self, *tags: str) -> AsyncIterator[None]:
         """Around a write that no ORM hook sees: nothing stale is served after it, even if this process dies in it."""
-        named, token = self._tags(tags), uuid.uuid4().hex
-        unsure = Owed(unsure=named, life=self._terms.fence_life)
-        await self._write(FENCING, writing.just(Fence(named, token, self._terms.fence_life)), None, unsure)
-        outcome = Outcome.UNKNOWN
+        fenced, outcome = await self.fence_tags(*tags), Outcome.UNKNOWN
         try:
             yield
             outcome = Outcome.COMMITTED
         finally:
-            lift = writing.just(Lift(named, token, outcome))
-            owed = Owed(tags=named) if outcome is Outcome.COMMITTED else unsure
-            await asyncio.shield(self._write("lifting a fence", lift, None, owed))
+            await asyncio.shield(fenced.lift(outcome))
 
     async def begin(
         self, key: str, *, tags: Iterable[str] = (), policy: str | Policy | None = None,
@@ -278,7 +302,14 @@ class AsyncCacheFence(Face):
         Raises:
             What another's compute of it, which this caller waited for, has raised.
         """
-        begun = await self._driver.run(plans.begin(self._terms.ask(key, None, tags, policy, options, fitness)))
+        ask = self._terms.ask(key, None, tags, policy, options, fitness)
+        if bypassed():
+            return PassBy()
+        if comes_late():
+            found = await self._found(ask)
+            self._hit(found, None)
+            return found or PassBy()
+        begun = await self._driver.run(plans.begin(ask, away=looks_past()))
         match begun:
             case Served():
                 self._terms.settle(begun)
@@ -306,9 +337,11 @@ class AsyncCacheFence(Face):
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def _write(self, what: str, plan: Plan[V], otherwise: V, owed: Owed | None = None) -> V:
+    async def _write(
+        self, what: str, plan: Plan[V], otherwise: V, owed: Owed | None = None, on_outage: OnOutage | None = None
+    ) -> V:
         try:
             return await self._driver.run(plan)
         except StoreUnavailable as error:
-            self._outage(what, error, owed)
+            self._outage(what, error, owed, on_outage)
             return otherwise

@@ -5,19 +5,24 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
-from cachefence_web.asking import Terms
+from cachefence_web.asking import OnOutage, Terms
 from cachefence_web.cache.face import FENCING, Face, integer, names_of
+from cachefence_web.cache.fenced import Fenced, owed_for
 from cachefence_web.core import plans, sweeping, writing
-from cachefence_web.core.effects import Clear, Expire, Fence, Filed, Invalidate, Lift, Outcome, Plan, TakeInstant
+from cachefence_web.core.effects import Clear, Expire, Filed, Invalidate, Outcome, Plan, TakeInstant
+from cachefence_web.core.fencing import raise_fences
 from cachefence_web.core.flight import Again, Ask, Failed, Fitness, Lead, PassBy, Served
 from cachefence_web.core.journal import Owed
 from cachefence_web.core.keys import check_key
 from cachefence_web.core.policy import Policy, PolicyOptions
 from cachefence_web.core.tags import Lease
 from cachefence_web.errors import StoreUnavailable
+from cachefence_web.runtime.bypassing import bypassed, comes_late
 from cachefence_web.runtime.leading import Leading
+from cachefence_web.runtime.recording import looks_past
 from cachefence_web.runtime.sync import Driver
 
 if TYPE_CHECKING:
@@ -53,8 +58,14 @@ class CacheFence(Face):
         Raises:
             LeaseTimeout, ComputeFailed, and whatever `load` raises.
         """
-        landing = self._driver.run(plans.get_or_set(
-            self._terms.ask(key, self._terms.loader(load), tags, policy, options)))
+        ask = self._terms.ask(key, self._terms.loader(load), tags, policy, options)
+        if bypassed():
+            return self._driver.call(load, key)
+        if comes_late():
+            found = self._found(ask)
+            own: V = self._driver.call(load, key) if found is None else self._terms.settle(found)
+            return own
+        landing = self._driver.run(plans.get_or_set(ask, away=looks_past()))
         value: V = self._terms.settle(landing)
         return value
 
@@ -67,7 +78,10 @@ class CacheFence(Face):
         A key that its answer leaves out is left out here too, and nothing is stored for it.
         """
         asks = self._asks(keys, tags, policy, options, load_many)
-        return self._collect(asks, self._driver.run(plans.get_or_set_many(asks, load_many)))
+        if bypassed():
+            return self._loaded(asks, self._driver.call(partial(load_many, [ask.key for ask in asks]), "a batch"))
+        found = self._driver.run(plans.get_or_set_many(asks, load_many, away=looks_past()))
+        return self._collect(asks, found)
 
     @overload
     def get(self, key: str) -> Any: ...
@@ -89,12 +103,15 @@ class CacheFence(Face):
         fitness: judges what was found, fresh, stale or last good, as in `begin`: what SUFFICES is returned too.
         """
         ask = self._terms.ask(key, None, (), policy, options, fitness)
-        try:
-            found = self._driver.run(plans.get(ask))
-        except StoreUnavailable:
-            return None
+        found = self._found(ask)
         self._hit(found, None)
         return found
+
+    def _found(self, ask: Ask) -> Served | None:
+        try:
+            return self._driver.run(plans.get(ask))
+        except StoreUnavailable:
+            return None
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
         """The values there are, a thousand in a round trip; a key that an outage kept from being read is left out."""
@@ -254,19 +271,28 @@ class CacheFence(Face):
             self._outage("sweep", error)
         return removed
 
+    def fence_tags(self, *tags: str, on_outage: OnOutage | None = None) -> Fenced:
+        """Immediately before a COMMIT: date an invalidation in the future. `lift` what this gives right after it.
+
+        on_outage: what to do for this one if the store cannot be reached; the cache's own, if it is not given.
+
+        Raises:
+            StoreUnavailable: with on_outage="raise". Else the block goes on without a fence, as `on_outage` tells.
+        """
+        fenced = Fenced(self._tags(tags), uuid.uuid4().hex, self._terms.fence_life, self._write)
+        plan = raise_fences(fenced.tags, fenced.token, fenced.life)
+        self._write(FENCING, plan, None, owed_for(fenced.tags, fenced.life, Outcome.UNKNOWN), on_outage)
+        return fenced
+
     @contextmanager
     def fencing(self, *tags: str) -> Iterator[None]:
         """Around a write that no ORM hook sees: nothing stale is served after it, even if this process dies in it."""
-        named, token = self._tags(tags), uuid.uuid4().hex
-        unsure = Owed(unsure=named, life=self._terms.fence_life)
-        self._write(FENCING, writing.just(Fence(named, token, self._terms.fence_life)), None, unsure)
-        outcome = Outcome.UNKNOWN
+        fenced, outcome = self.fence_tags(*tags), Outcome.UNKNOWN
         try:
             yield
             outcome = Outcome.COMMITTED
         finally:
-            owed = Owed(tags=named) if outcome is Outcome.COMMITTED else unsure
-            self._write("lifting a fence", writing.just(Lift(named, token, outcome)), None, owed)
+            fenced.lift(outcome)
 
     def begin(
         self, key: str, *, tags: Iterable[str] = (), policy: str | Policy | None = None,
@@ -281,7 +307,14 @@ class CacheFence(Face):
         Raises:
             What another's compute of it, which this caller waited for, has raised.
         """
-        begun = self._driver.run(plans.begin(self._terms.ask(key, None, tags, policy, options, fitness)))
+        ask = self._terms.ask(key, None, tags, policy, options, fitness)
+        if bypassed():
+            return PassBy()
+        if comes_late():
+            found = self._found(ask)
+            self._hit(found, None)
+            return found or PassBy()
+        begun = self._driver.run(plans.begin(ask, away=looks_past()))
         match begun:
             case Served():
                 self._terms.settle(begun)
@@ -307,9 +340,11 @@ class CacheFence(Face):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _write(self, what: str, plan: Plan[V], otherwise: V, owed: Owed | None = None) -> V:
+    def _write(
+        self, what: str, plan: Plan[V], otherwise: V, owed: Owed | None = None, on_outage: OnOutage | None = None
+    ) -> V:
         try:
             return self._driver.run(plan)
         except StoreUnavailable as error:
-            self._outage(what, error, owed)
+            self._outage(what, error, owed, on_outage)
             return otherwise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec import Struct
@@ -53,6 +52,7 @@ class Served(Struct, frozen=True):
     age: seconds since its compute ended.
     late: seconds since its freshness ended.
     lease: of the entry that it was found in; None for one that was computed just now.
+    spoiled: whatever is made of it must not be stored.
     """
 
     value: Any
@@ -63,15 +63,20 @@ class Served(Struct, frozen=True):
     age: float = 0.0
     late: float = 0.0
     lease: Lease | None = None
+    spoiled: bool = False
 
 
 class Failed(Struct, frozen=True):
-    """The compute raised, here or in another process, or nobody could be found to run it."""
+    """The compute raised, here or in another process, or nobody could be found to run it.
+
+    spoiled: as of a value.
+    """
 
     error: BaseException
     tags: tuple[str, ...] = ()
     covers: int = 1
     lease: Lease | None = None
+    spoiled: bool = False
 
 
 class Again(Struct, frozen=True):
@@ -125,6 +130,7 @@ class Lead(Struct, frozen=True):
     granted: None for one whose value is not stored: the store is away, or a strict read must not trust it now.
     covers: for whom aboard its value is true if it is not stored.
     stale: what may be shown meanwhile; last_good: what may be shown if it fails, or be validated; also what was UNFIT.
+    outdated: the tags whose invalidation has made an end of what was stored, for people.
     """
 
     ask: Ask
@@ -133,24 +139,7 @@ class Lead(Struct, frozen=True):
     covers: int = 1
     stale: Served | None = None
     last_good: Served | None = None
-
-
-@dataclass(slots=True)
-class Recording:
-    """What a compute turned out to depend on, gathered while it runs."""
-
-    tags: dict[str, None] = field(default_factory=dict)
-    storable: bool = True
-
-    def depend(self, tags: tuple[str, ...]) -> None:
-        """Add tags."""
-        self.tags.update(dict.fromkeys(tags))
-
-    def inherit(self, landing: Served | Failed) -> None:
-        """Take over what a cached value used inside this compute depends on; an old one spoils the result."""
-        self.depend(landing.tags)
-        if isinstance(landing, Served) and landing.status is Status.STALE:
-            self.storable = False
+    outdated: tuple[str, ...] = ()
 
 
 class Computed(Struct, frozen=True):
@@ -160,6 +149,8 @@ class Computed(Struct, frozen=True):
     tags: all that the value depends on: the given ones and those discovered.
     storable: False if something used inside was served stale, or the caller forbade it.
     elapsed: seconds that the compute took.
+    private: it is true for its own caller only, and not stored.
+    lag: seconds before its lease that it is dated at.
     """
 
     value: Any
@@ -168,14 +159,19 @@ class Computed(Struct, frozen=True):
     storable: bool = True
     elapsed: float = 0.0
     kind: Kind = Kind.VALUE
+    private: bool = False
+    lag: float = 0.0
 
 
 class Raised(Struct, frozen=True):
-    """A compute that raised an Exception; `tags` are those known by then."""
+    """A compute that raised an Exception; `tags` are those known by then, the rest is as of one that returned."""
 
     error: Exception
     tags: tuple[str, ...]
     elapsed: float = 0.0
+    storable: bool = True
+    private: bool = False
+    lag: float = 0.0
 
 
 class Abandoned(Struct, frozen=True):

@@ -68,8 +68,8 @@ class Journal(Struct):
         """In the words of an administrator who has to make it good by hand."""
         if self.everything:
             return "everything in the namespace"
-        kinds = ("tags", "tags", "tags to expire", "keys", "patterns")
-        named = zip(kinds, (self.unsure, *self._plain()), strict=True)
+        kinds = ("tags", "tags to expire", "keys", "patterns")
+        named = zip(kinds, ({**self.unsure, **self.tags}, self.expired, self.keys, self.patterns), strict=True)
         return "; ".join([f"{what} {_first(names)}" for what, names in named if names]) or "nothing"
 
     def _plain(self) -> tuple[dict[str, None], ...]:

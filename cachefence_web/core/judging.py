@@ -11,7 +11,7 @@ from cachefence_web.core.effects import Look, Plan, Settle
 from cachefence_web.core.entry import ENDLESS, Entry
 from cachefence_web.core.flight import Ask, Decode, Draw, Fitness, Served, Status
 from cachefence_web.core.policy import Consistency, Policy
-from cachefence_web.core.tags import Lease, Standing, Times, standing
+from cachefence_web.core.tags import Lease, Standing, Times, outdating, standing
 
 _MICRO = 1_000_000
 _MOST_SURPRISING = 37.0
@@ -25,6 +25,7 @@ class Found(Struct, frozen=True):
     early: fresh, but chosen for refresh.
     pending: a strict read that must compute for itself.
     renewal: microseconds for which a hit makes it fresh again; 0: not at all.
+    outdated: the tags whose invalidation has made an end of it, as far as they can be told.
     """
 
     seen: Lease | None = None
@@ -34,6 +35,7 @@ class Found(Struct, frozen=True):
     early: bool = False
     pending: bool = False
     renewal: int = 0
+    outdated: tuple[str, ...] = ()
 
     @property
     def best(self) -> Served | None:
@@ -54,7 +56,7 @@ def appraise(look: Look, policy: Policy, *, early: bool = True) -> Plan[Found]:
     if stands is Standing.UNSETTLED:
         stands, times = yield from judge(entry, times, policy.consistency)
     if stands is Standing.GONE:
-        return Found(entry.lease)
+        return Found(entry.lease, outdated=outdating(entry.lease, entry.tags, times))
     if stands is Standing.PENDING:
         return Found(entry.lease, pending=True)
     decoded = yield from Decode(entry)
@@ -91,7 +93,7 @@ def suited(found: Found, ask: Ask) -> Found | Served:
         case Fitness.SUFFICES if found.best is not None:
             return found.best
         case Fitness.UNFIT:
-            return Found(found.seen, last_good=found.best, pending=found.pending)
+            return Found(found.seen, last_good=found.best, pending=found.pending, outdated=found.outdated)
         case _:
             return found
 

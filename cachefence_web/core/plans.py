@@ -58,7 +58,7 @@ from cachefence_web.core.flight import (
 )
 from cachefence_web.core.judging import NOTHING, Found, appraise, fitness_of, is_refused, judge, suited, unless_refused
 from cachefence_web.core.policy import Consistency
-from cachefence_web.core.tags import MOST_TAGS, Lease, Standing
+from cachefence_web.core.tags import MOST_TAGS, Instant, Lease, Standing
 from cachefence_web.core.writing import entry_of, renew
 from cachefence_web.errors import ComputeFailed, LeaseTimeout, StoreUnavailable
 
@@ -171,8 +171,8 @@ def conclude(ask: Ask, granted: Granted, result: Computed | Raised | Abandoned) 
 
 def _store(ask: Ask, granted: Granted, done: Computed) -> Plan[Landing]:
     """Those aboard before the lease have their value; who came during the compute only if the store admits it now."""
-    served = Served(done.value, done.tags, Status.UNSTORED, granted.covers)
-    if not done.storable or len(done.tags) > MOST_TAGS:
+    served = unstored(done, granted.covers)
+    if done.private or not done.storable or len(done.tags) > MOST_TAGS:
         yield from _let_go(ask.key, granted.token)
         return served
     if done.payload is None:
@@ -180,7 +180,7 @@ def _store(ask: Ask, granted: Granted, done: Computed) -> Plan[Landing]:
         admitted = yield from pass_by(replace(ask, tags=done.tags), granted)
         return replace(served, covers=_covered(ask, granted, aboard)) if admitted else served
     chance = (yield from Draw()) if ask.policy.jitter else 1.0
-    entry, life = entry_of(ask.policy, done, granted.lease, granted.now, chance)
+    entry, life = entry_of(ask.policy, done, behind(granted.lease, done.lag), granted.now, chance)
     aboard = yield from RollCall(ask.key)
     try:
         filed = yield from Fill(ask.key, granted.token, entry, life)
@@ -190,16 +190,35 @@ def _store(ask: Ask, granted: Granted, done: Computed) -> Plan[Landing]:
     if filed is not Filed.ADMITTED:
         return served
     remaining = None if entry.fresh_until >= ENDLESS else (entry.fresh_until - granted.now) / _MICRO
-    return replace(served, status=Status.STORED, remaining=remaining, covers=_covered(ask, granted, aboard))
+    return replace(
+        served, status=Status.STORED, remaining=remaining, covers=_covered(ask, granted, aboard), spoiled=False)
+
+
+def unstored(done: Computed, covers: int) -> Served:
+    """The value for those it is true for, and no store."""
+    return Served(
+        done.value, done.tags, Status.UNSTORED, 0 if done.private else covers,
+        spoiled=not done.storable or done.lag > 0)
+
+
+def _unstored_failure(failed: Raised, covers: int) -> Failed:
+    return Failed(
+        failed.error, failed.tags, 0 if failed.private else covers, spoiled=not failed.storable or failed.lag > 0)
+
+
+def behind(lease: Lease, lag: float) -> Lease:
+    """The date of what was read where everything is up to `lag` seconds late."""
+    return Lease(Instant(max(0, lease.instant - int(lag * _MICRO))), lease.epoch) if lag else lease
 
 
 def _fail(ask: Ask, granted: Granted, failed: Raised) -> Plan[Landing]:
     """One failure is everybody's answer, and gates the next try."""
-    if len(failed.tags) > MOST_TAGS:
+    if failed.private or not failed.storable or len(failed.tags) > MOST_TAGS:
         yield from _let_go(ask.key, granted.token)
-        return Failed(failed.error, failed.tags, granted.covers)
+        return _unstored_failure(failed, granted.covers)
     message = f"{type(failed.error).__name__}: {failed.error}"[:500]
-    record = replace(_blank(granted.lease, failed.tags), payload=message.encode("utf-8", "replace"), kind=Kind.FAILURE)
+    dated = _blank(behind(granted.lease, failed.lag), failed.tags)
+    record = replace(dated, payload=message.encode("utf-8", "replace"), kind=Kind.FAILURE)
     chance = yield from Draw()
     aboard = yield from RollCall(ask.key)
     covers = granted.covers
@@ -227,10 +246,10 @@ def alone(ask: Ask) -> Plan[Landing]:
     """Compute for those aboard and store nothing: the store is away, or a strict reader must not trust it now."""
     covers = yield from RollCall(ask.key)
     match (yield from Compute(ask, None)):
-        case Computed(value, _, tags):
-            return Served(value, tags, Status.UNSTORED, covers)
-        case Raised(error, tags):
-            return Failed(error, tags, covers)
+        case Computed() as done:
+            return unstored(done, covers)
+        case Raised() as failed:
+            return _unstored_failure(failed, covers)
         case Abandoned(error):
             return Again(error)
 
@@ -272,10 +291,12 @@ def _blank(lease: Lease, tags: tuple[str, ...]) -> Entry:
 # What callers do.
 
 
-def get_or_set(ask: Ask) -> Plan[Served | Failed | Again]:
-    """The value: from the store, from a flight, or computed; Again if the compute that this caller led was given up."""
+def get_or_set(ask: Ask, *, away: bool = False) -> Plan[Served | Failed | Again]:
+    """The value: from the store, from a flight, or computed; Again if the compute that this caller led was given up.
+
+    away: pass the store by, as if it were.
+    """
     policy = ask.policy
-    away = False
     overdue: Overdue | None = None
     while True:
         looked = yield from _look(ask, away=away)
@@ -365,15 +386,18 @@ def _unless_away(plan: Plan[R]) -> Plan[R | StoreUnavailable]:
         return away
 
 
-def begin(ask: Ask, *, patient: bool = True) -> Plan[Served | Failed | Lead | PassBy | Again]:
+def begin(
+    ask: Ask, *, patient: bool = True, away: bool = False
+) -> Plan[Served | Failed | Lead | PassBy | Again]:
     """For a compute that is no function: the value, or the right and the duty to bring it (`finish` or `abort`).
 
     A stale value is led by one caller and served to all others meanwhile. patient=False answers Again where it
     would have to wait for somebody else's compute. What the first look finds is the caller's to judge
     (`Ask.fitness`); what was stored since then, or is landed by a flight, was true after the caller had asked.
+
+    away: pass the store by, as if it were.
     """
     overdue: Overdue | None = None
-    away = False
     first: Lease | Anything | None = ANY
     refused: Lease | None = None
     while True:
@@ -399,7 +423,8 @@ def begin(ask: Ask, *, patient: bool = True) -> Plan[Served | Failed | Lead | Pa
                     return usable or _nobody(ask)
                 overdue = answer
             case Lead():
-                return replace(answer, stale=usable, last_good=usable or found.last_good)
+                return replace(
+                    answer, stale=usable, last_good=usable or found.last_good, outdated=found.outdated)
             case Served():
                 return answer
             case Failed() | PassBy():
@@ -470,10 +495,10 @@ def _conclude(leading: Lead, result: Computed | Raised) -> Plan[Landing]:
     if leading.granted is not None:
         return (yield from conclude(leading.ask, leading.granted, result))
     match result:
-        case Computed(value, _, tags):
-            return Served(value, tags, Status.UNSTORED, leading.covers)
-        case Raised(error, tags):
-            return Failed(error, tags, leading.covers)
+        case Computed():
+            return unstored(result, leading.covers)
+        case Raised():
+            return _unstored_failure(result, leading.covers)
 
 
 def abort(leading: Lead, *, unshareable: bool = False) -> Plan[None]:
@@ -497,10 +522,10 @@ def abort(leading: Lead, *, unshareable: bool = False) -> Plan[None]:
 
 
 def get_or_set_many(
-    asks: Sequence[Ask], compute: Callable[[list[str]], Any]
+    asks: Sequence[Ask], compute: Callable[[list[str]], Any], *, away: bool = False
 ) -> Plan[list[Served | Failed | Again]]:
     """The values of many keys, all missing ones from one compute; Again for a key that its answer leaves out."""
-    begun = yield from lockstep([begin(ask, patient=False) for ask in asks], _undo)
+    begun = yield from lockstep([begin(ask, patient=False, away=away) for ask in asks], _undo)
     led = [(index, lead) for index, lead in enumerate(begun) if isinstance(lead, Lead)]
     ended: dict[int, Served | Failed | Again] = {}
     if led:
@@ -516,7 +541,7 @@ def get_or_set_many(
             case Served() | Failed():
                 answers.append(found)
             case PassBy() | Again():
-                answers.append((yield from get_or_set(asks[index])))
+                answers.append((yield from get_or_set(asks[index], away=away)))
     return answers
 
 

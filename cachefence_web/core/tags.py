@@ -108,6 +108,16 @@ def standing(lease: Lease, tags: Iterable[str], times: Times, consistency: Consi
     return found
 
 
+def outdating(lease: Lease, tags: Iterable[str], times: Times) -> tuple[str, ...]:
+    """Which of its tags were invalidated after `lease`; a lost record, or another epoch, names none."""
+    if not in_epoch(lease, times.epoch):
+        return ()
+    known = [(tag, record) for tag in tags if (record := times.records.get(tag)) is not None]
+    return tuple([
+        tag for tag, record in known if not after_invalidation(lease, record.invalidated)
+        or (record.pending and deadline_passed(record, times.now) and not after_invalidation(lease, record.soonest))])
+
+
 def in_epoch(lease: Lease, epoch: int | None) -> bool:
     """No epoch, or another one: the store lost its memory, or was told to forget."""
     return epoch is not None and lease.epoch == epoch
@@ -158,7 +168,7 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
                 _known_good.clear()
             _known_good.add(tag)
     if long:
-        checked = tuple(dict.fromkeys([tag if tag in _known_good else _shortened(tag) for tag in checked]))
+        checked = tuple(dict.fromkeys([tag if tag in _known_good else shortened(tag) for tag in checked]))
     if len(checked) > MOST_TAGS:
         raise ConfigurationError(f"{len(checked)} tags on one entry; the most is {MOST_TAGS}: name the table instead")
     return checked
@@ -167,7 +177,7 @@ def check_tags(tags: Iterable[str]) -> tuple[str, ...]:
 _known_good: set[str] = set()
 
 
-def _shortened(tag: str) -> str:
+def shortened(tag: str) -> str:
     """What stands for a tag too long to be written: made of values of the request, it can be as long as they are."""
     encoded = tag.encode("utf-8", "surrogatepass")
     if len(encoded) <= LONGEST_TAG:

@@ -65,6 +65,8 @@ class AsyncDriver:
         Raises:
             StoreUnavailable: also if it is not to be asked now.
         """
+        if (wait := self.outage.first_look((effect,))) is not None:
+            await asyncio.to_thread(wait)
         with self.outage.probing(effect):
             return await self.store.perform(effect)
 
@@ -79,6 +81,8 @@ class AsyncDriver:
 
     async def _ask_some(self, effects: Sequence[StoreEffect[Any]]) -> list[Any]:
         outage = self.outage
+        if outage.shut and (wait := outage.first_look(effects)) is not None:
+            await asyncio.to_thread(wait)
         if outage.shut and (refused := outage.refused(effects)) is not None:
             return [refused] * len(effects)
         try:
@@ -256,10 +260,10 @@ class AsyncRun:
                 try:
                     value = await self._driver.workers.call(compute)
                 except Exception as error:
-                    return Raised(error, tuple(recorded.tags), time.monotonic() - began)
+                    return self._driver.engine.raised(error, recorded, time.monotonic() - began)
                 except BaseException as error:
                     return Abandoned(error)
-        return self._driver.engine.computed(key, value, recorded, time.monotonic() - began)
+                return self._driver.engine.computed(key, value, recorded, time.monotonic() - began)
 
     async def _compute_many(self, effect: ComputeMany) -> tuple[Computed | Raised | Abandoned | None, ...]:
         leads = effect.leads
@@ -275,12 +279,12 @@ class AsyncRun:
                 try:
                     values = check_batch(await self._driver.workers.call(partial(effect.compute, keys)))
                 except Exception as error:
-                    return (Raised(error, tuple(recorded.tags), time.monotonic() - began),) * len(leads)
+                    return (self._driver.engine.raised(error, recorded, time.monotonic() - began),) * len(leads)
                 except BaseException as error:
                     return (Abandoned(error),) * len(leads)
-        elapsed = time.monotonic() - began
-        computed = self._driver.engine.computed
-        return tuple([computed(key, values[key], recorded, elapsed) if key in values else None for key in keys])
+                elapsed = time.monotonic() - began
+                computed = self._driver.engine.computed
+                return tuple([computed(key, values[key], recorded, elapsed) if key in values else None for key in keys])
 
     async def _fly(self, effect: Fly) -> Landing | Overdue:
         ask = effect.ask

@@ -22,13 +22,15 @@ from cachefence_web.core.flight import (
     Land,
     Landing,
     NewToken,
-    Recording,
+    Raised,
     RollCall,
     Served,
     Status,
 )
+from cachefence_web.core.recording import Recording
 from cachefence_web.core.tags import MOST_TAGS, Lease
 from cachefence_web.errors import ComputeFailed, SerializationError
+from cachefence_web.runtime.bypassing import bypassed
 from cachefence_web.runtime.flights import Flight, Flights, ticket
 from cachefence_web.runtime.journal import Outage
 from cachefence_web.serializers import Serializer
@@ -43,7 +45,8 @@ _REMEMBERED = 256
 class Counters:
     """How often each thing happened in this process; plain additions, so approximate under threads.
 
-    journaled: how many invalidations wait now for a store that was away when they were asked for.
+    journaled: how many invalidations wait now for a store that was away when they were asked for; an outbox that is
+        to be looked into counts as one.
     """
 
     hits: int = 0
@@ -153,19 +156,34 @@ class Engine:
     def computed(
         self, key: str, value: Any, recorded: Recording, elapsed: float, *, raw: bool = False
     ) -> Computed:
-        """The result of a compute; one that cannot be stored says so in the log and is given to its callers.
+        """The result of a compute, which is recorded still: a lazy value, such as a queryset, reads as it is encoded.
+
+        One that cannot be stored says so in the log and is given to its callers.
 
         raw: the value is bytes to be stored as they are.
         """
         payload: bytes | None = None
-        kind = Kind.VALUE
+        kind, why = Kind.VALUE, ""
         try:
-            if len(recorded.tags) > MOST_TAGS:
-                raise SerializationError(f"it depends on {len(recorded.tags)} tags; the most is {MOST_TAGS}: let it"
-                                         " depend on the tag of a whole table instead")
             payload, kind = (value, Kind.RAW) if raw else self.encode(value)
         except SerializationError as refused:
-            log.error("the value computed for %r is not stored: %s", key, refused)  # noqa: TRY400 - the text says it all
-        return Computed(value, payload, tuple(recorded.tags), recorded.storable, elapsed, kind)
+            why = str(refused)
+        tags = recorded.settled()
+        if len(tags) > MOST_TAGS:
+            why = f"it depends on {len(tags)} tags; the most is {MOST_TAGS}: let it depend on the tag of a whole table"
+        if why:
+            log.error("the value computed for %r is not stored: %s", key, why)
+        return Computed(value, payload, tags, recorded.storable, elapsed, kind, _private(recorded), recorded.lag)
+
+    @staticmethod
+    def raised(error: Exception, recorded: Recording, elapsed: float) -> Raised:
+        """The result of a compute that has failed."""
+        return Raised(error, recorded.settled(), elapsed, recorded.storable, _private(recorded), recorded.lag)
+
+
+def _private(recorded: Recording) -> bool:
+    """Whether what came of it is for its caller alone: also if it has written what nobody has committed yet."""
+    recorded.private = bypassed() or recorded.private
+    return recorded.private
 
 

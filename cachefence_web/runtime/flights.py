@@ -96,7 +96,8 @@ class Flight:
         assert landing is not None, "asked before the landing"
         match landing:
             case Served(covers=covers) | Failed(covers=covers) | PassBy(covers=covers):
-                return landing if ticket < covers else Again()
+                # Its leader asked before it began, and has nobody else to ask: what is his alone covers nobody.
+                return landing if ticket < covers or ticket == self.leader else Again()
             case Again():
                 return landing if ticket == self.leader else Again()
 

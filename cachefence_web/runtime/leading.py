@@ -10,8 +10,9 @@ from typing import Any, Self
 from msgspec.structs import replace
 
 from cachefence_web.core import plans
-from cachefence_web.core.flight import Computed, Landing, Lead, Raised, Recording, Served
+from cachefence_web.core.flight import Computed, Landing, Lead, Raised, Served
 from cachefence_web.core.policy import Policy
+from cachefence_web.core.recording import Recording
 from cachefence_web.core.tags import Lease, check_tags
 from cachefence_web.errors import ConfigurationError
 from cachefence_web.runtime.aio import AsyncDriver
@@ -68,7 +69,7 @@ class _Block:
         return replace(self.lead, ask=replace(ask, policy=policy))
 
     def _raised(self, error: Exception) -> Raised:
-        return Raised(error, tuple(self.recording.tags), time.monotonic() - self._began)
+        return Engine.raised(error, self.recording, time.monotonic() - self._began)
 
 
 class Leading(_Block):

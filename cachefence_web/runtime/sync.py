@@ -66,6 +66,8 @@ class Driver:
         Raises:
             StoreUnavailable: also if it is not to be asked now.
         """
+        if (wait := self.outage.first_look((effect,))) is not None:
+            wait()
         with self.outage.probing(effect):
             return self.store.perform(effect)
 
@@ -80,6 +82,8 @@ class Driver:
 
     def _ask_some(self, effects: Sequence[StoreEffect[Any]]) -> list[Any]:
         outage = self.outage
+        if outage.shut and (wait := outage.first_look(effects)) is not None:
+            wait()
         if outage.shut and (refused := outage.refused(effects)) is not None:
             return [refused] * len(effects)
         try:
@@ -89,6 +93,20 @@ class Driver:
             raise
         outage.heard(answers)
         return answers
+
+    @staticmethod
+    def call(compute: Callable[[], R], key: str) -> R:
+        """What a compute returns.
+
+        Raises:
+            ConfigurationError: if that is to be awaited.
+        """
+        value = compute()
+        if inspect.isawaitable(value):
+            _dispose(value)
+            raise ConfigurationError(
+                f"the compute of {key!r} returned an awaitable: use AsyncCacheFence for async functions")
+        return value
 
     def close(self) -> None:
         """End refreshes and threads, then let the store go."""
@@ -177,16 +195,12 @@ class Run:
         store = self._driver.store.identity
         with self._beating(key, granted), recording(tags, flight, lease=lease, store=store) as recorded:
             try:
-                value = compute()
-                if inspect.isawaitable(value):
-                    _dispose(value)
-                    raise ConfigurationError(
-                        f"the compute of {key!r} returned an awaitable: use AsyncCacheFence for async functions")
+                value = self._driver.call(compute, key)
             except Exception as error:
-                return Raised(error, tuple(recorded.tags), time.monotonic() - began)
+                return self._driver.engine.raised(error, recorded, time.monotonic() - began)
             except BaseException as error:
                 return Abandoned(error)
-        return self._driver.engine.computed(key, value, recorded, time.monotonic() - began)
+            return self._driver.engine.computed(key, value, recorded, time.monotonic() - began)
 
     def _compute_many(self, effect: ComputeMany) -> tuple[Computed | Raised | Abandoned | None, ...]:
         leads = effect.leads
@@ -201,12 +215,12 @@ class Run:
             try:
                 values = check_batch(effect.compute(keys))
             except Exception as error:
-                return (Raised(error, tuple(recorded.tags), time.monotonic() - began),) * len(leads)
+                return (self._driver.engine.raised(error, recorded, time.monotonic() - began),) * len(leads)
             except BaseException as error:
                 return (Abandoned(error),) * len(leads)
-        elapsed = time.monotonic() - began
-        computed = self._driver.engine.computed
-        return tuple([computed(key, values[key], recorded, elapsed) if key in values else None for key in keys])
+            elapsed = time.monotonic() - began
+            computed = self._driver.engine.computed
+            return tuple([computed(key, values[key], recorded, elapsed) if key in values else None for key in keys])
 
     def _beating(self, key: str, granted: Granted | None) -> AbstractContextManager[None]:
         if granted is None:

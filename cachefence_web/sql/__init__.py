@@ -7,8 +7,9 @@ it `reads` and `writes`. Nothing here looks at a database. Where there is doubt,
 from cachefence_web.sql.analysing import Analyser
 from cachefence_web.sql.facts import Kind
 from cachefence_web.sql.lexing import Dialect, Paramstyle
+from cachefence_web.sql.rows import Parameters
 from cachefence_web.sql.schema import Exact, Routine, Schema, Table, folded
-from cachefence_web.sql.statement import Parameters, Reads, Statement
+from cachefence_web.sql.statement import Reads, Statement
 
 __all__ = [
     "Analyser",

@@ -21,6 +21,7 @@ LONGEST_REMEMBERED = 8_000
 _TEXTS = 4_000
 _HEAD = 200  # tokens: before them an INSERT has named its columns
 _SHAPES = 2_000
+_LONG_SHAPES = 50  # a literal may be long, and another one each time
 _LONGEST_PARSED = 100_000  # characters of a shape; the parser needs some 10 µs for each ten
 _NAMES = {
     "postgresql": Dialect.POSTGRES, "postgres": Dialect.POSTGRES, "postgis": Dialect.POSTGRES,
@@ -59,6 +60,7 @@ class Analyser:
         self._with: LRUCache[str, Statement] = LRUCache(_TEXTS)
         self._without: LRUCache[str, Statement] = LRUCache(_TEXTS)
         self._shapes: LRUCache[str, Facts] = LRUCache(_SHAPES)
+        self._long_shapes: LRUCache[str, Facts] = LRUCache(_LONG_SHAPES)
 
     def analyse(self, text: str, *, bound: bool = True) -> Statement:
         """What a text does, whatever it is: what is not understood says so.
@@ -93,13 +95,14 @@ class Analyser:
             nonlocal sources
             shape = shape_of(_plainly(asked))
             sources = shape.sources
+            shapes = self._shapes if len(shape.text) <= LONGEST_REMEMBERED else self._long_shapes
             try:
-                return self._shapes[shape.text]
+                return shapes[shape.text]
             except KeyError:
                 if len(shape.text) > _LONGEST_PARSED:
                     raise Unreadable("too long") from None
                 facts = facts_of(parsed(shape.text, self._dialect), self._dialect, self._schema)
-                self._shapes[shape.text] = facts
+                shapes[shape.text] = facts
                 return facts
 
         found = understood(tokens, self._dialect, self._schema, parse)

@@ -219,14 +219,14 @@ _ORACLE_WORD = r"(?P<word>[^\W\d][\w$#]*)"
 _NUMBER = r"(?P<number>0[xX][0-9a-fA-F]+|(?:\d[\d_]*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)"
 _SYMBOL = r"(?P<symbol>[^\s'\"`])"
 _BLANK = r"(?P<blank>\s+)"
-_PLAIN_STRING = r"'(?:[^']|'')*'"
-_ESCAPED_STRING = r"'(?:[^'\\]|\\.|'')*'"
+_PLAIN_STRING = r"'[^']*(?:''[^']*)*'"  # without a choice for each character: a text may be megabytes long
+_ESCAPED_STRING = r"'[^'\\]*(?:(?:\\.|'')[^'\\]*)*'"
 
 _STRINGS = {
     Dialect.POSTGRES: rf"[eE]{_ESCAPED_STRING}|(?:[bBxXnN]|[uU]&)?{_PLAIN_STRING}"
                       r"|\$(?P<tag>(?:[^\W\d]\w*)?)\$.*?\$(?P=tag)\$",
     Dialect.SQLITE: rf"[xX]?{_PLAIN_STRING}",
-    Dialect.MYSQL: rf"(?:[bBxXnN])?{_ESCAPED_STRING}|\"(?:[^\"\\]|\\.|\"\")*\"",
+    Dialect.MYSQL: rf"(?:[bBxXnN])?{_ESCAPED_STRING}|\"[^\"\\]*(?:(?:\\.|\"\")[^\"\\]*)*\"",
     Dialect.ORACLE: r"[nN]?[qQ]'(?:\[.*?\]|\{.*?\}|\(.*?\)|<.*?>|(?P<mark>[^\[{(<\s]).*?(?P=mark))'"
                     rf"|[nN]?{_PLAIN_STRING}",
 }

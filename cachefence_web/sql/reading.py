@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from cachefence_web.sql.conditions import Froms, conjuncts, keys_named
 from cachefence_web.sql.facts import Keys, Sought
-from cachefence_web.sql.schema import Schema
+from cachefence_web.sql.schema import Exact, Schema
 
 # What changes which rows WHERE speaks of, or what a row of the FROM is.
 _UNUSUAL = ("connect", "match", "pivots", "prewhere", "laterals", "for_", "into", "sample")
@@ -125,6 +125,8 @@ class _Search:
         key = set(self._froms.keys[alias])
         if not key or self._schema.under(table) != {table}:
             return False
+        if Exact.TEXT in self._froms.keys[alias].values():
+            return False  # the other column may compare as numbers do, or without case: '1' and '01' both equal 1
         given = set()
         for condition in self._everywhere:
             if isinstance(condition, exp.EQ):

@@ -6,20 +6,15 @@ the one that is missing may appear. So `reads` gives both, and how many rows tel
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import product
-from typing import TypeAlias
 
 from msgspec import Struct
 
-from cachefence_web.sql.facts import Change, Facts, Keys, Kind, Operand, Place
-from cachefence_web.sql.naming import MOST_ROWS, Value, column_name, table_name
-from cachefence_web.sql.schema import Exact
-from cachefence_web.sql.shaping import Constant, Source
-
-Parameters: TypeAlias = Sequence[Value] | Mapping[str, Value] | None
-"""What is given to a driver beside the text."""
+from cachefence_web.sql.facts import Change, Facts, Kind
+from cachefence_web.sql.naming import MOST_ROWS, table_name
+from cachefence_web.sql.rows import One, Parameters, Rows, name_of, only_one, rows_of
+from cachefence_web.sql.shaping import Source
 
 
 class Reads(Struct, frozen=True):
@@ -43,99 +38,18 @@ class Reads(Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class _Spread:
-    """A parameter whose value is a list of values."""
-
-    source: Source
-
-
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The rows that a statement names, once its parameters are known."""
-
-    exact: tuple[Exact, ...]
-    columns: tuple[tuple[Source | _Spread, ...], ...]
-    zipped: bool
-
-    def names(self, parameters: Parameters) -> list[str] | None:
-        """What follows `book:` in the rows' tags, each once; None if they are not known exactly, or are too many."""
-        lists = []
-        for sources, exact in zip(self.columns, self.exact, strict=True):
-            names = _column(sources, exact, parameters)
-            if names is None:
-                return None
-            lists.append(names)
-        if len(lists) == 1:
-            found = list(dict.fromkeys(lists[0]))
-        elif self.zipped:
-            if len({len(names) for names in lists}) > 1:
-                return None
-            found = list(dict.fromkeys([",".join(parts) for parts in zip(*lists, strict=True)]))
-        else:
-            lists = [list(dict.fromkeys(names)) for names in lists]
-            count = 1
-            for names in lists:
-                count *= len(names)
-            found = [",".join(parts) for parts in product(*lists)] if count <= MOST_ROWS else []
-        return found if 0 < len(found) <= MOST_ROWS else None
-
-
-def _column(sources: tuple[Source | _Spread, ...], exact: Exact, parameters: Parameters) -> list[str] | None:
-    names = []
-    for source in sources:
-        for value in _values(source, parameters):
-            name = column_name(value, exact)
-            if name is None:
-                return None
-            names.append(name)
-    return names
-
-
-_UNNAMED = (None,)  # no row is named by NULL
-
-
-def _values(source: Source | _Spread, parameters: Parameters) -> Iterable[Value]:
-    if isinstance(source, _Spread):
-        (value,) = _values(source.source, parameters)
-        return value if isinstance(value, list | tuple) else _UNNAMED
-    if isinstance(source, Constant):
-        return (source.value,) if source.known else _UNNAMED
-    try:
-        return (parameters[source],)  # type: ignore[index]
-    except (LookupError, TypeError):
-        return _UNNAMED
-
-
-_One: TypeAlias = tuple[Source, Exact]
-"""The only value of a key of one column, which nearly all statements by key have."""
-
-
-def _name(one: _One, parameters: Parameters) -> str | None:
-    source, exact = one
-    try:
-        value = source.value if type(source) is Constant else parameters[source]  # type: ignore[index]
-    except (LookupError, TypeError):
-        return None
-    return str(value) if type(value) is int and exact is Exact.INTEGER and -_PLAIN < value < _PLAIN \
-        else column_name(value, exact)
-
-
-_PLAIN = 1 << 62
-
-
-@dataclass(frozen=True, slots=True)
 class _Written:
     """One table that is written: its tag, the one for unknown rows (None: there are none), and the rows."""
 
     prefix: str
     table: str
     unknown: str | None
-    rows: _Rows | None
-    one: _One | None
+    rows: Rows | None
+    one: One | None
 
     def add(self, parameters: Parameters, tags: dict[str, None]) -> None:
         tags[self.table] = None
-        if self.one is not None and (name := _name(self.one, parameters)) is not None:
+        if self.one is not None and (name := name_of(*self.one, parameters)) is not None:
             tags[self.prefix + name] = None
             return
         names = self.rows.names(parameters) if self.rows is not None and self.one is None else None
@@ -150,9 +64,9 @@ class _Sought:
     """Rows that are read by key."""
 
     prefixes: tuple[str, ...]
-    rows: _Rows
+    rows: Rows
     several: bool
-    one: _One | None
+    one: One | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +96,7 @@ class Statement:
         if sought is None:
             return self._whole
         if sought.one is not None:
-            name = _name(sought.one, parameters)
+            name = name_of(*sought.one, parameters)
             if name is None:
                 return self._whole
             tags = [prefix + name for prefix in sought.prefixes]
@@ -256,34 +170,13 @@ def _bound(part: tuple[Facts, tuple[tuple[Source, ...], ...]], space: str) -> _S
     facts, sources = part
     if facts.sought is None:
         return None
-    rows = _rows(facts.sought.keys, sources)
+    rows = rows_of(facts.sought.keys, sources)
     prefixes = tuple([f"{space}{table_name(table)}:" for table in facts.sought.tables])
-    return _Sought(prefixes, rows, facts.sought.several, _only(rows))
-
-
-def _only(rows: _Rows) -> _One | None:
-    first = rows.columns[0]
-    if len(rows.columns) > 1 or len(first) > 1 or isinstance(first[0], _Spread):
-        return None
-    unknown = isinstance(first[0], Constant) and not first[0].known
-    return None if unknown else (first[0], rows.exact[0])
-
-
-def _rows(keys: Keys, sources: tuple[tuple[Source, ...], ...]) -> _Rows:
-    columns = tuple([
-        tuple([each for operand in operands for each in _sources(operand, sources)]) for operands in keys.columns])
-    return _Rows(keys.exact, columns, keys.zipped)
-
-
-def _sources(operand: Operand, sources: tuple[tuple[Source, ...], ...]) -> list[Source | _Spread]:
-    if not isinstance(operand, Place):
-        return [operand]
-    found = sources[operand.number]
-    return [_Spread(each) for each in found] if operand.spread else list(found)
+    return _Sought(prefixes, rows, facts.sought.several, only_one(rows))
 
 
 def _to_write(change: Change, sources: tuple[tuple[Source, ...], ...], space: str) -> _Written:
     table = space + table_name(change.table)
-    rows = _rows(change.keys, sources) if change.keys is not None else None
+    rows = rows_of(change.keys, sources) if change.keys is not None else None
     unknown = None if change.fresh else f"{table}:*"
-    return _Written(f"{table}:", table, unknown, rows, _only(rows) if rows is not None else None)
+    return _Written(f"{table}:", table, unknown, rows, only_one(rows) if rows is not None else None)

@@ -136,7 +136,8 @@ def _explained(tokens: list[Token], first: str, dialect: Dialect, schema: Schema
 
 def _copied(tokens: list[Token], words: set[str], schema: Schema) -> Facts:
     if "FROM" in words and len(tokens) > 1 and tokens[1].text != "(":
-        return written(schema, named_after(tokens, 1)[:1])
+        old = tokens[1].upper == "BINARY" and tokens[2].upper != "FROM"  # how it was written before PostgreSQL 7.3
+        return written(schema, named_after(tokens, 2 if old else 1)[:1])
     if words.isdisjoint(("INSERT", "UPDATE", "DELETE", "MERGE")):
         return Facts(Kind.READ, refusal="what is copied out is not followed")
     return UNKNOWN
@@ -163,10 +164,11 @@ def with_routines(facts: Facts, tokens: list[Token], schema: Schema) -> Facts:
         return facts
     reads, writes = set(facts.reads), dict.fromkeys(facts.changes)
     wrote = False
+    bare = any(token.upper in ("CALL", "EXEC", "EXECUTE") for token in tokens)  # of a procedure, without parentheses
     for position, token in enumerate(tokens):
         routine = schema.routine(token.name) if token.name else None
         called = position + 1 < len(tokens) and tokens[position + 1].text == "("
-        if routine is not None and (called or tokens[0].upper in ("CALL", "EXEC", "EXECUTE")):
+        if routine is not None and (called or bare):
             reads.update(under for table in routine.reads for under in schema.under(table))
             writes.update(dict.fromkeys(written(schema, list(routine.writes)).changes) if routine.writes else {})
             wrote = wrote or bool(routine.writes)

@@ -22,9 +22,9 @@ from cachefence_web.core.flight import (
     Lead,
     PassBy,
     Raised,
-    Recording,
     Served,
 )
+from cachefence_web.core.recording import Recording
 from cachefence_web.core.tags import Lease
 from cachefence_web.errors import StoreUnavailable
 from tests.explorer.world import Versions, Violation

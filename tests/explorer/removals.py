@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from cachefence_web.core import flight, plans, tags, writing
 from cachefence_web.core.effects import Clear, Filed, Fill, Invalidate, Outcome
-from cachefence_web.core.flight import Again, Recording, Served, Status
+from cachefence_web.core.flight import Again, Served, Status
+from cachefence_web.core.recording import Recording
 from cachefence_web.errors import StoreUnavailable
 from cachefence_web.runtime.flights import Flight
 from cachefence_web.stores import dates, ledger

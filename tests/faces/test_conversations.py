@@ -46,6 +46,7 @@ class Visit:
 
     answers: tuple[type[BaseException], ...] = ()
     revalidates = True
+    name = "visit"
 
     def __init__(self, origin: Origin, request: Request, *, is_async: bool = False, personal: bool = False) -> None:
         self.origin, self.request, self._async, self._personal = origin, request, is_async, personal
@@ -77,7 +78,7 @@ class Visit:
     def rebuild(self, response: Response) -> Response:
         return response
 
-    def mark(self, answer: Response, outcome: Outcome) -> Response:
+    def mark(self, answer: Response, outcome: Outcome, told: Headers = ()) -> Response:
         return replace(answer, headers=(*answer.headers, (b"cache-status", cache_status(outcome))))
 
 

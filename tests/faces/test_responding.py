@@ -21,6 +21,7 @@ class Visit:
 
     answers: tuple[type[BaseException], ...] = ()
     revalidates = True
+    name = "visit"
 
     def __init__(self, view: Callable[[], Any], *, touched: bool = False, request: Request = REQUEST) -> None:
         self.view = view
@@ -52,7 +53,7 @@ class Visit:
     def rebuild(self, response: Response) -> Response:
         return response
 
-    def mark(self, answer: Response, outcome: Outcome) -> Response:
+    def mark(self, answer: Response, outcome: Outcome, told: Headers = ()) -> Response:
         return answer
 
 

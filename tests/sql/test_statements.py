@@ -105,6 +105,8 @@ def writes(analyser: Analyser, text: str, *parameters: Any) -> str:
     (PG, "SELECT * FROM book JOIN author a ON a.id = book.author_id WHERE book.id IN (1, 2)", (),
      "author book:* book:1 book:2"),
     (PG, "SELECT * FROM book JOIN review r ON r.book_id = book.id WHERE book.id IN (1, 2)", (), "book review"),
+    (LITE, "SELECT * FROM book LEFT JOIN tag ON tag.code = book.price WHERE book.id IN (1, 2)", (), "book tag"),
+    (LITE, "SELECT * FROM book LEFT JOIN tag ON tag.code = book.price WHERE book.id = 1", (), "book:* book:1 tag"),
     (PG, "SELECT * FROM book JOIN ebook e ON e.book_ptr_id = book.id WHERE e.book_ptr_id = 5", (),
      "book:* book:5 ebook:* ebook:5"),
     (PG, "SELECT * FROM book LEFT JOIN ebook e ON e.book_ptr_id = book.id WHERE book.id = 5", (),
@@ -162,12 +164,15 @@ def test_a_read_depends_on(analyser: Analyser, text: str, parameters: tuple[Any,
     (PG, "SELECT * INTO fresh FROM author", (), "fresh fresh:*"),
     (PG, "SELECT score(1)", (), "hit hit:*"),
     (PG, "CALL public.tidy(1)", (), "review review:*"),
+    (PG, "EXPLAIN ANALYZE CALL tidy", (), "review review:*"),
     (PG, "CALL other(1)", (), "db:*"),
     (PG, "DO $$ BEGIN DELETE FROM book; END $$", (), "db:*"),
     (PG, "EXECUTE prepared(1)", (), "db:*"),
     (PG, "NOBODY KNOWS", (), "db:*"),
     (PG, "UPDATE book SET WHERE (", (), "db:*"),
     (PG, "COPY author (id) FROM STDIN", (), "author author:*"),
+    (PG, "COPY BINARY author FROM STDIN", (), "author author:*"),
+    (PG, "COPY binary FROM STDIN", (), "binary binary:*"),
     (PG, "COPY (DELETE FROM author RETURNING *) TO STDOUT", (), "db:*"),
     (PG, "EXPLAIN (ANALYZE, BUFFERS) DELETE FROM author WHERE id = 1", (), "author author:1"),
     (PG, 'TRUNCATE "author", review RESTART IDENTITY', (), "author author:* review review:*"),
@@ -407,3 +412,14 @@ def test_what_cannot_be_is_refused_with_a_remedy(make: Any, remedy: str) -> None
     with pytest.raises(ConfigurationError) as refused:
         make()
     assert remedy in str(refused.value)
+
+
+@pytest.mark.parametrize("analyser", ANALYSERS.values(), ids=called)
+def test_texts_with_long_literals_cost_neither_memory_nor_time(analyser: Analyser) -> None:
+    quote, many = "it''s ", 200_000
+    statement = analyser.analyse(f"UPDATE author SET name = '{quote * many}' WHERE id = 5", bound=False)
+    assert statement.kind is Kind.UNKNOWN, "too long to be parsed, and read to its end"
+    for number in range(100):
+        analyser.analyse(f"UPDATE author SET name = '{number}{'x' * 20_000}'", bound=False)
+    remembered = analyser._long_shapes
+    assert len(remembered) <= remembered.maxsize < 100

@@ -119,3 +119,33 @@ def test_invalidating_leaves_nothing_behind_for_tags_that_nobody_reads(
     redis_store.perform(Invalidate(tuple(f"row:{number}" for number in range(2000))))
     assert not list(client.scan_iter(f"*{namespace}*:t:*"))
     assert client.zcard(f"{{{namespace}}}:recent") == 2001
+
+
+def test_p3_one_step_fences_and_lifts_more_tags_than_one_command_takes(redis_store: RedisStore) -> None:
+    tags = tuple([f"row:{number}" for number in range(2_500)])
+    read = (tags[0], tags[999], tags[1_000], tags[-1])
+    for round_ in range(2):
+        for tag in read:
+            fill(redis_store, f"page of {tag}", tag)
+        redis_store.perform(Fence(tags, f"w{round_}", MINUTE))
+        redis_store.perform(Fence((tags[0],), "another", MINUTE))
+        records = [redis_store.perform(Read(f"page of {tag}")).times.records[tag] for tag in read]
+        assert [record.pending for record in records] == [2, 1, 1, 1]
+        assert len({record.soonest for record in records}) == 1
+        redis_store.perform(Lift((tags[0],), "another", Outcome.ROLLED_BACK))
+        redis_store.perform(Lift(tags, f"w{round_}", Outcome.COMMITTED))
+        looks = {tag: redis_store.perform(Read(f"page of {tag}")) for tag in read}
+        assert not any(servable(look) for look in looks.values())
+        assert [look.times.records[tag].pending for tag, look in looks.items()] == [0] * 4
+
+
+def test_p3_a_tag_that_is_named_twice_is_fenced_once_and_lifted(
+    redis_store: RedisStore, client: Any, namespace: str
+) -> None:
+    fill(redis_store, "k", "a")
+    keys = [f"{{{namespace}}}:{name}" for name in ("clock", "epoch", "recent", "log", *["t:a", "f:a"] * 2)]
+    client.eval(published("clock", "records", "fence"), 8, *keys, "0123456789abcdef", "w", 60_000_000)
+    assert redis_store.perform(Read("k")).times.records["a"].pending == 1
+    client.eval(published("clock", "records", "lift"), 8, *keys, "0123456789abcdef", "w", "rolled_back")
+    look = redis_store.perform(Read("k"))
+    assert (servable(look), look.times.records["a"].pending) == (True, 0)

@@ -77,14 +77,17 @@ local function tag_of(record)
 end
 
 -- The latest date that `recent` may have forgotten; a lost `recent` is born now and may have forgotten all before.
+local forgotten
 local function floor()
-  local score = redis.call('ZSCORE', recent, '')
-  if score then
-    return tonumber(score)
+  if forgotten then
+    return forgotten
   end
-  local born = tick()
-  redis.call('ZADD', recent, text(born), '')
-  return born
+  forgotten = tonumber(redis.call('ZSCORE', recent, ''))
+  if not forgotten then
+    forgotten = tick()
+    redis.call('ZADD', recent, text(forgotten), '')
+  end
+  return forgotten
 end
 
 local function remember(tag, instant)
@@ -95,12 +98,29 @@ local function remember(tag, instant)
   end
 end
 
--- Forget what is older than the horizon or beyond the bound, and remember that it was forgotten.
+-- The same for many, at no earlier date than any there is.
+local function remember_all(tags, instant)
+  floor()
+  for first = 1, #tags, 1000 do
+    local scored = {}
+    for at = first, math.min(first + 999, #tags) do
+      scored[#scored + 1] = text(instant)
+      scored[#scored + 1] = tags[at]
+    end
+    redis.call('ZADD', recent, 'GT', unpack(scored))
+  end
+end
+
+-- Forget what is older than the horizon or beyond the bound, and remember that it was forgotten. What has grown too old
+-- goes once a second, not with each commit.
 local function trim()
-  local lowest = math.max(floor(), now - HORIZON)
-  -- First, lest the set run empty: see recount in records.lua.
-  redis.call('ZADD', recent, text(lowest), '')
-  redis.call('ZREMRANGEBYSCORE', recent, '-inf', '(' .. text(now - HORIZON))
+  local lowest = floor()
+  if lowest < now - HORIZON - 1000000 then
+    lowest = now - HORIZON
+    -- First, lest the set run empty: see recount in records.lua.
+    redis.call('ZADD', recent, text(lowest), '')
+    redis.call('ZREMRANGEBYSCORE', recent, '-inf', '(' .. text(lowest))
+  end
   local excess = redis.call('ZCARD', recent) - MOST - 1
   if excess > 0 then
     local dropped = redis.call('ZRANGE', recent, excess - 1, excess - 1, 'WITHSCORES')
@@ -108,6 +128,7 @@ local function trim()
     redis.call('ZREMRANGEBYRANK', recent, 0, excess - 1)
     redis.call('ZADD', recent, text(lowest), '')
   end
+  forgotten = lowest
 end
 
 -- The reply of every script here begins so: the instant, the epoch, and the server's own TIME.

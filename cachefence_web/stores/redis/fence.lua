@@ -4,6 +4,7 @@
 
 local token, deadline = ARGV[2], now + ARGV[3]
 local tags = {}
+fetch()
 for at = 5, #KEYS, 2 do
   local record, fences = KEYS[at], KEYS[at + 1]
   -- A tag without a record is given one: should the fences be lost, it alone tells that there was one.
@@ -12,22 +13,27 @@ for at = 5, #KEYS, 2 do
   local added = redis.call('ZADD', fences, text(deadline), token)
   -- Kept so long past the deadline that whoever gives the tag a record still finds it, or has forgotten more.
   local kept = math.ceil((deadline - now + HORIZON) / 1000) + 60000
-  if redis.call('PTTL', fences) < kept then
+  local left = redis.call('ZCARD', fences)
+  -- A fence that stands alone, as nearly all do, is all there is to count.
+  if left == 1 or redis.call('PTTL', fences) < kept then
     redis.call('PEXPIRE', fences, text(kept))
   end
   if found.lost then
     found.pending = found.pending + added
     found.latest = math.max(found.latest, deadline)
     found.soonest = math.min(found.soonest, deadline)
+  elseif left == 1 then
+    found.pending, found.soonest, found.latest = 1, deadline, deadline
   else
-    recount(found, fences, redis.call('ZCARD', fences))
+    recount(found, fences, left)
   end
   if found.born then
-    redis.call('SET', record, written(found, found.invalidated), 'PX', text(kept))
+    fetched[record] = written(found, found.invalidated)
+    redis.call('SET', record, fetched[record], 'PX', text(kept))
   else
     save(record, found)
-    local left = redis.call('PTTL', record)
-    if left >= 0 and left < kept then
+    local life = redis.call('PTTL', record)
+    if life >= 0 and life < kept then
       redis.call('PEXPIRE', record, text(kept))
     end
   end

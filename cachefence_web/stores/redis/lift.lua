@@ -5,6 +5,7 @@
 local token, outcome = ARGV[2], ARGV[3]
 local instant = tick()
 local tags = {}
+fetch()
 for at = 5, #KEYS, 2 do
   local record, fences = KEYS[at], KEYS[at + 1]
   local found = recall(record)
@@ -27,10 +28,10 @@ for at = 5, #KEYS, 2 do
     end
     save(record, found)
   end
-  if outcome ~= 'rolled_back' then
-    remember(tag_of(record), instant)
-  end
   tags[#tags + 1] = tag_of(record)
+end
+if outcome ~= 'rolled_back' then
+  remember_all(tags, instant)
 end
 trim()
 tell(outcome == 'rolled_back' and 'lift' or 'invalidate', instant, table.concat(tags, ' '))

@@ -1,0 +1,1 @@
+"""What every adapter that follows a database has in common."""

@@ -1,0 +1,203 @@
+"""Around a commit: two round trips for each cache, a refusal before it, and never an error after it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cachefence_web import AsyncCacheFence, CacheFence, StoreUnavailable
+from cachefence_web.cache.fenced import AsyncFenced
+from cachefence_web.core.effects import Fence, Lift, Outcome
+from cachefence_web.core.fencing import AT_ONCE
+from cachefence_web.following import AsyncCommitting, Committing
+from cachefence_web.following.committing import tell
+from tests.following.outages import another_process, settled
+from tests.servers import RedisServer
+
+GONE = "redis://127.0.0.1:1/0"
+
+
+@pytest.fixture
+def cache(namespace: str) -> CacheFence:
+    return CacheFence(f"memory://{namespace}", namespace=namespace)
+
+
+def spied(cache: CacheFence, monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
+    """The round trips of a store."""
+    store: Any = cache._terms.store
+    trips: list[list[Any]] = []
+    one, many = type(store).perform, type(store).perform_all
+
+    def perform(self: Any, effect: Any) -> Any:
+        trips.append([effect])
+        return one(self, effect)
+
+    def perform_all(self: Any, effects: Any) -> Any:
+        before = len(trips)
+        answers = many(self, effects)
+        trips[before:] = [list(effects)]
+        return answers
+
+    monkeypatch.setattr(type(store), "perform", perform)
+    monkeypatch.setattr(type(store), "perform_all", perform_all)
+    return trips
+
+
+def compute(cache: CacheFence, tag: str) -> None:
+    cache.get_or_set("k", lambda: "v", tags=[tag], ttl=60)
+    assert cache.get("k") == "v"
+
+
+@pytest.mark.parametrize(("outcome", "stays"), [
+    (Outcome.COMMITTED, False), (Outcome.ROLLED_BACK, True), (Outcome.UNKNOWN, False)])
+def test_p3_what_was_stored_before_a_commit_is_gone_after_it(
+    cache: CacheFence, outcome: Outcome, stays: bool
+) -> None:
+    compute(cache, "book:1")
+    committing = Committing([cache], ("book:1",))
+    committing.before()
+    assert cache.get("k") == "v"
+    committing.after(outcome)
+    assert (cache.get("k") == "v") is stays
+
+
+@pytest.mark.parametrize("tags", [1, AT_ONCE, 3 * AT_ONCE + 1])
+def test_a_commit_costs_two_round_trips_however_many_tags(
+    cache: CacheFence, tags: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trips = spied(cache, monkeypatch)
+    committing = Committing([cache], tuple([f"book:{row}" for row in range(tags)]))
+    committing.before()
+    committing.after(Outcome.COMMITTED)
+    kinds = [{type(effect) for effect in trip} for trip in trips]
+    assert kinds == [{Fence}, {Lift}]
+    assert sum(len(effect.tags) for effect in trips[0]) == tags
+
+
+def test_no_tags_no_round_trip(cache: CacheFence, monkeypatch: pytest.MonkeyPatch) -> None:
+    trips = spied(cache, monkeypatch)
+    committing = Committing([cache], ())
+    committing.before()
+    committing.after(Outcome.COMMITTED)
+    assert trips == []
+
+
+def test_p6_a_cache_out_of_reach_refuses_and_the_others_forget_the_fence(cache: CacheFence) -> None:
+    compute(cache, "book:1")
+    refusing = CacheFence(GONE, timeout=0.2, on_outage="raise")
+    with pytest.raises(StoreUnavailable):
+        Committing([cache, refusing], ("book:1",)).before()
+    assert cache.get("k") == "v"
+    assert cache.get_or_set("k", lambda: "again", consistency="strict") == "v"  # no fence is pending
+
+
+def test_p6_a_cache_that_logs_does_neither_refuse_nor_raise(caplog: pytest.LogCaptureFixture) -> None:
+    committing = Committing([CacheFence(GONE, timeout=0.2, on_outage="log")], ("book:1",))
+    committing.before()
+    committing.after(Outcome.COMMITTED)
+    assert caplog.text.count("did not reach the store") == 2
+
+
+@pytest.mark.parametrize(("outcome", "stays"), [
+    (Outcome.COMMITTED, False), (Outcome.ROLLED_BACK, True), (Outcome.UNKNOWN, False)])
+def test_p6_a_lift_that_does_not_arrive_is_told_when_the_store_is_back(
+    outcome: Outcome, stays: bool, namespace: str, new_redis: Callable[..., RedisServer]
+) -> None:
+    server = new_redis()
+    other = another_process(server, namespace)
+    other.set("k", "old", tags=["book:1"])
+    with CacheFence(server.url, namespace=namespace, timeout=0.3) as cache:
+        committing = Committing([cache], ("book:1",))
+        committing.before()
+        server.pause()
+        committing.after(outcome)
+        assert (cache.stats().journaled == 0) is stays
+        server.resume()
+        settled(cache)
+        assert (other.get("k") == "old") is stays
+    other.close()
+
+
+@pytest.mark.parametrize("colour", ["threads", "tasks"])
+async def test_p6_a_commit_goes_on_without_its_fence_and_is_told_when_the_store_is_back(
+    colour: str, namespace: str, new_redis: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = new_redis()
+    cache, other = CacheFence(server.url, namespace=namespace, timeout=0.3), another_process(server, namespace)
+    for key, tag in (("k", "book:1"), ("kept", "book:2")):
+        other.set(key, "old", tags=[tag])
+    server.pause()
+    if colour == "threads":
+        committing = Committing([cache], ("book:1", "book"))
+        committing.before()
+        committing.after(Outcome.COMMITTED)
+    else:
+        awaited = AsyncCommitting([cache.aio], ("book:1", "book"))
+        await awaited.before()
+        await awaited.after(Outcome.COMMITTED)
+    assert caplog.text.count("goes on without its fence") == 1
+    assert "could not be told" not in caplog.text
+    assert cache.get_or_set("k", lambda: "new") == "new"
+    server.resume()
+    settled(cache)
+    assert (other.get("k"), other.get("kept")) == (None, "old")
+    other.close()
+    await cache.aio.aclose()
+    cache.close()
+
+
+def test_after_never_raises(
+    namespace: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = CacheFence(f"memory://{namespace}", namespace=namespace, on_outage="raise")
+    committing = Committing([cache], ("book:1",))
+    committing.before()
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable("gone")
+
+    monkeypatch.setattr(type(cache._terms.store), "perform", away)
+    committing.after(Outcome.COMMITTED)
+    assert "could not be told" in caplog.text
+    tell([cache], ("book:1",))
+
+
+async def test_p7_who_is_cancelled_during_a_lift_has_lifted_all_fences(
+    namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"{namespace}{number}" for number in (1, 2)]
+    caches = [AsyncCacheFence(f"memory://{name}", namespace=name) for name in names]
+    for cache in caches:
+        await cache.set("k", "v", tags=["book:1"], ttl=60)
+    committing = AsyncCommitting(caches, ("book:1",))
+    await committing.before()
+    begun, goes_on, lift = asyncio.Event(), asyncio.Event(), AsyncFenced.lift
+
+    async def slowly(self: AsyncFenced, outcome: Outcome) -> None:
+        begun.set()
+        await goes_on.wait()
+        await lift(self, outcome)
+
+    monkeypatch.setattr(AsyncFenced, "lift", slowly)
+    ending = asyncio.create_task(committing.after(Outcome.COMMITTED))
+    await begun.wait()
+    ending.cancel()
+    goes_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert [await cache.get("k") for cache in caches] == [None, None]
+
+
+async def test_p3_both_colours_do_the_same(cache: CacheFence) -> None:
+    face: AsyncCacheFence = cache.aio
+    compute(cache, "book:1")
+    committing = AsyncCommitting([face], ("book:1",))
+    await committing.before()
+    assert cache.get("k") == "v"
+    await committing.after(Outcome.COMMITTED)
+    assert cache.get("k") is None
+    with pytest.raises(StoreUnavailable):
+        await AsyncCommitting([face, AsyncCacheFence(GONE, timeout=0.2, on_outage="raise")], ("book:1",)).before()
