@@ -6,9 +6,21 @@ except ImportError as missing:
     raise ImportError('cachefence_web.django needs Django: pip install "cachefence-web[django]"') from missing
 
 from cachefence_web.django.backend import RedisCache, fence
+from cachefence_web.django.commits import CommitRefused
 from cachefence_web.django.invalidation import Subscription, invalidates
 from cachefence_web.django.middleware import CacheMiddleware, Rule
 from cachefence_web.django.views import cache_view
-from cachefence_web.runtime.recording import depends_on
+from cachefence_web.runtime.recording import depends_on, untracked
 
-__all__ = ["CacheMiddleware", "RedisCache", "Rule", "Subscription", "cache_view", "depends_on", "fence", "invalidates"]
+__all__ = [
+    "CacheMiddleware",
+    "CommitRefused",
+    "RedisCache",
+    "Rule",
+    "Subscription",
+    "cache_view",
+    "depends_on",
+    "fence",
+    "invalidates",
+    "untracked",
+]

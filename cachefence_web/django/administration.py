@@ -23,6 +23,7 @@ from cachefence_web.core.tags import Lease, Standing, TagRecord, standing
 from cachefence_web.django.alias import VIEWS, decoded_by, entry_of, name_of, store_of
 from cachefence_web.django.backend import RedisCache
 from cachefence_web.django.checks import TAG
+from cachefence_web.django.draining import drain
 from cachefence_web.django.raw import AWAY, Raw
 from cachefence_web.django.serverchecks import server_info
 from cachefence_web.errors import CacheFenceError, StoreUnavailable
@@ -235,6 +236,16 @@ def doctor(backends: dict[str, RedisCache], only: str | None = None) -> Iterator
         except CacheFenceError as failed:
             yield Finding(alias, "error", f"the store did not do what it was asked: {failed}",
                           "Check LOCATION, and that the server is up and may be reached from here.")
+
+
+def drained(backend: RedisCache) -> dict[str, int]:
+    """Tell a cache of the commits that wait in the outboxes for it: how many, by database.
+
+    Raises:
+        StoreUnavailable: its store is away; they wait on.
+        DatabaseError: a database could not be looked into.
+    """
+    return drain(backend.fence)
 
 
 def as_data(found: object) -> Any:

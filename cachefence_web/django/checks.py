@@ -20,6 +20,7 @@ from django.utils.module_loading import import_string
 from cachefence_web.core.policy import PolicyOptions
 from cachefence_web.django.alias import entry_of, store_of
 from cachefence_web.django.backend import RedisCache
+from cachefence_web.django.declared import declared
 from cachefence_web.django.middleware import CacheMiddleware, _rules
 from cachefence_web.django.serverchecks import judged_eviction, judged_version, server_info
 from cachefence_web.errors import ConfigurationError
@@ -43,7 +44,7 @@ def register_checks() -> None:
     """Have Django run them."""
     for check in (check_aliases, check_namespaces, check_servers, check_middleware):
         register(check, Tags.caches, TAG)
-    for check in (check_eviction, check_processes):
+    for check in (check_eviction, check_processes, check_debug_header):
         register(check, Tags.caches, TAG, deploy=True)
 
 
@@ -64,6 +65,17 @@ def check_aliases(**_: Any) -> list[CheckMessage]:
                 says if says.startswith("CACHES[") else f'CACHES["{alias}"]: {says}', id="cachefence.E002",
                 hint=f'Correct CACHES["{alias}"]; every use of it raises this until then.')
     return list(found.values())
+
+
+def check_debug_header(**_: Any) -> list[CheckMessage]:
+    """W008: visitors are shown SQL."""
+    try:
+        if not declared().debug_header:
+            return []
+    except ConfigurationError:
+        return []  # with such settings nothing starts: they were changed since
+    return [Warning('settings.CACHEFENCE["debug_header"] shows tables and SQL to every visitor', id="cachefence.W008",
+                    hint="Leave it to development; `manage.py cachefence explain URL` tells the same.")]
 
 
 def check_namespaces(**_: Any) -> list[CheckMessage]:

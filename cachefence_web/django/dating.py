@@ -14,23 +14,28 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
+from asgiref.sync import SyncToAsync
 from django.core.cache import caches
 from django.core.signals import request_finished, request_started
 from django.template import Context
 
 from cachefence_web.cache import CacheFence
+from cachefence_web.core.recording import Recording
 from cachefence_web.core.tags import Instant, Lease
 from cachefence_web.django.alias import Alias, store_of
 from cachefence_web.django.standins import scope_of
-from cachefence_web.runtime.recording import Scope, current
+from cachefence_web.runtime.recording import Scope, current, gather, gather_through
 from cachefence_web.stores.memory import now_in_microseconds
 
 DRIFT = 1000
 """Microseconds, and the share of the elapsed time that is one, by which two clocks are taken to differ."""
 
 _MARK = "cachefence.began"
-"""Where an ASGI scope holds it: what a signal's receiver sets in its own task, Django 5.2 forgets."""
+"""Where an ASGI scope holds it: what a signal's receiver sets in its own task, Django forgets. So it is found by the
+block around the request as well, which Django's test client does not make.
+"""
 
 _NEVER = Instant(0)
 
@@ -41,10 +46,27 @@ class Began:
 
     at: microseconds of this machine's monotonic clock.
     epochs: that of each store that this process had met by then, by the store's identity.
+    gathered: what it has read since, if that is recorded.
     """
 
     at: int
     epochs: Mapping[str, int]
+    gathered: Recording | None = None
+
+
+def gather_from_now_on() -> None:
+    """There are fragments outside of cached views: what requests load for such is to be recorded from their start,
+    which costs some microseconds for each statement, and so is done for nobody else.
+    """
+    global _gathers  # noqa: PLW0603 (the process learns it once)
+    if not _gathers:
+        _gathers = True
+        gather_through(_gathered_by_the_task)
+
+
+def has_begun(context: Context) -> bool:
+    """Whether there is a request for which this is rendered, as far as that is known."""
+    return _began_at(context) is not None
 
 
 def watch_requests() -> None:
@@ -97,7 +119,7 @@ def _before(own: Lease, began: int) -> int:
 
 def _began_at(context: Context) -> Began | None:
     """When the request began for which this is rendered, if it is known."""
-    if (began := _began.get()) is not None:
+    if (began := _began.get() or _of_the_task()) is not None:
         return began
     request = getattr(context, "request", None) or context.get("request")
     found: Began | None = scope_of(request).get(_MARK)
@@ -138,17 +160,51 @@ def _forget_the_unanswered() -> None:
 
 def _note_beginning(*, scope: dict[str, Any] | None = None, **_: object) -> None:
     _meet(fragments_alias())
-    began = Began(now_in_microseconds(), _epochs)
+    began = Began(now_in_microseconds(), _epochs, Recording() if _gathers else None)
     _began.set(began)
+    gather(began.gathered)
     if scope is not None:
         scope[_MARK] = began
+        if (around := _around()) is not None:
+            _note_the_only(around, began)
+
+
+def _note_the_only(around: object, began: Began) -> None:
+    """Where somebody puts one such block around several requests, nobody knows which of them a statement is for."""
+    other = _in_blocks.get(around)
+    if other is None:
+        _in_blocks[around] = began
+    else:
+        _in_blocks[around] = Began(min(other.at, began.at), other.epochs)
 
 
 def _note_end(**_: object) -> None:
     _began.set(None)
+    gather(None)
+    if (around := _around()) is not None:
+        _in_blocks.pop(around, None)
 
 
+def _around() -> object | None:
+    """The block that Django's ASGI handler puts around each request, to have its synchronous code in one thread."""
+    found: object | None = _blocks.get(None)
+    return found
+
+
+def _of_the_task() -> Began | None:
+    around = _around()
+    return None if around is None else _in_blocks.get(around)
+
+
+def _gathered_by_the_task() -> Recording | None:
+    began = _of_the_task()
+    return None if began is None else began.gathered
+
+
+_gathers = False
 _began: ContextVar[Began | None] = ContextVar("cachefence_request_began", default=None)
+_blocks: ContextVar[Any] = SyncToAsync.thread_sensitive_context
+_in_blocks: WeakKeyDictionary[object, Began] = WeakKeyDictionary()
 _epochs: Mapping[str, int] = {}
 _asked: dict[str, threading.Event] = {}
 

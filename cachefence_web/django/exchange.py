@@ -141,7 +141,12 @@ class Answering:
             setattr(made, name, value)
         return made
 
-    def mark(self, answer: HttpResponseBase, outcome: Outcome) -> HttpResponseBase:
+    @property
+    def name(self) -> str:
+        """The view's."""
+        return self.seen.view
+
+    def mark(self, answer: HttpResponseBase, outcome: Outcome, told: Headers = ()) -> HttpResponseBase:
         """A copy: the view may hand the same response to everybody. What is none is for Django to complain about."""
         given: object = answer
         if not isinstance(given, HttpResponseBase) or self.left:
@@ -149,6 +154,8 @@ class Answering:
         marked = own(answer)
         said = cache_status(outcome).decode("ascii")
         marked["Cache-Status"] = f"{answer['Cache-Status']}, {said}" if "Cache-Status" in answer else said
+        for name, value in told:
+            marked[name.decode("ascii")] = value.decode("ascii")
         return marked
 
     def after(self, answer: HttpResponseBase, run: Callable[[], Any]) -> HttpResponseBase:

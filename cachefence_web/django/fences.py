@@ -144,6 +144,10 @@ class _Settings:
                 replicas=[raw.way_to(replica) for replica in replicas], **given)
 
         fence = self._naming(self._deciding(location), make)
+        if given.get("on_outage") == "outbox":
+            from cachefence_web.django.draining import look_before_reading  # it asks for all entries, this among them
+
+            self._naming('OPTIONS"]["on_outage', partial(look_before_reading, fence))
         return Entry(fence, ttl, serializer, self._former(), raw, forgiving=given.get("on_outage", "raise") != "raise")
 
     def _of_the_fence(self) -> dict[str, Any]:

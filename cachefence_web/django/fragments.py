@@ -2,8 +2,8 @@
 
 What a fragment shows was mostly loaded before it, by the view. So it is dated at the start of the request, or of the
 outermost compute around it: what was invalidated or cleared since then outdates it. One that names no tags takes over
-those that the compute around has gathered so far; one that does is believed, so that of a list of them each stands
-alone.
+those that the compute around, or the request, has gathered so far, and is not stored where nobody has gathered them;
+one that does is believed, so that of a list of them each stands alone.
 
 A fragment that has used something of the visitor is shared only if what it varies on was made of the same.
 
@@ -20,13 +20,14 @@ from django.template import Context
 from django.utils.safestring import SafeString, mark_safe
 
 from cachefence_web.cache import CacheFence
-from cachefence_web.core.flight import Landing, Lead, Recording, Served
+from cachefence_web.core.flight import Landing, Lead, Served
 from cachefence_web.core.policy import PolicyOptions
+from cachefence_web.core.recording import Recording
 from cachefence_web.core.tags import check_tags
 from cachefence_web.django.alias import store_of
-from cachefence_web.django.dating import date_of, learn
+from cachefence_web.django.dating import date_of, gather_from_now_on, has_begun, learn
 from cachefence_web.django.overseeing import ONCE, Oversight
-from cachefence_web.runtime.recording import current, depends_on, inherit
+from cachefence_web.runtime.recording import current, depends_on, gathered, inherit
 
 Render = Callable[[Context], str]
 
@@ -55,8 +56,10 @@ def fragment(
         What rendering raises, here or where it was waited for.
     """
     named = check_tags(tags)
-    scope = current()
-    around = () if named or scope is None else tuple(scope.recording.tags)
+    loaded = _loaded()
+    if loaded is None and not named and has_begun(context):  # nobody knows what the view has loaded for it
+        return mark_safe(str.__str__(render(copy.copy(context))))  # noqa: S308 (it is escaped, by a template)
+    around = () if named or loaded is None else loaded.so_far()
     found = fence.begin(key, tags=named or around, **options)
     if isinstance(found, Served) and isinstance(found.value, str):
         inherit(found)
@@ -73,6 +76,7 @@ def _led(fence: CacheFence, lead: Lead, context: Context, render: Render, vary: 
     own = lead.granted.lease if lead.granted is not None else None
     since = None if own is None else date_of(own, store_of(fence).identity, context)
     landing: Landing | None = None
+    kept = _may_be_kept(_loaded())
     with fence.leading(lead, since=since) as block:
         shown = Oversight(context)
         try:
@@ -87,12 +91,29 @@ def _led(fence: CacheFence, lead: Lead, context: Context, render: Render, vary: 
                 raise
             rendered = landing.value
         else:
-            if _is_for_others(shown.used, context, vary):
+            if kept and _is_for_others(shown.used, context, vary):
                 landing = block.finish(rendered)
             else:
                 block.pass_by()
     _tell_around(block.recording, landing)
     return rendered
+
+
+def _loaded() -> Recording | None:
+    """Where it is recorded what the data of a fragment was loaded from, in a compute or since the request began.
+
+    A process learns by its first fragment that there are some; what a request has loaded before nobody knows.
+    """
+    scope = current()
+    if scope is not None:
+        return scope.recording
+    gather_from_now_on()
+    return gathered()
+
+
+def _may_be_kept(loaded: Recording | None) -> bool:
+    """Whether what was loaded before the fragment may be shown to others."""
+    return loaded is None or (loaded.storable and not loaded.private and not loaded.lag)
 
 
 def _is_for_others(used: set[str], context: Context, vary: Vary) -> bool:
@@ -111,9 +132,7 @@ def _is_for_others(used: set[str], context: Context, vary: Vary) -> bool:
 
 def _tell_around(recorded: Recording, landing: Landing | None) -> None:
     """Hand upward what a fragment depends on, and that it is not to be stored if its parts are not."""
-    depends_on(*recorded.tags)
+    if (around := _loaded()) is not None:
+        around.absorb(recorded)
     if isinstance(landing, Served):
         inherit(landing)
-    scope = current()
-    if scope is not None and not recorded.storable:
-        scope.recording.storable = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any
 
@@ -16,6 +16,7 @@ from cachefence_web.core.keys import Template
 from cachefence_web.core.policy import Policy, PolicyOptions
 from cachefence_web.core.tags import check_tags
 from cachefence_web.django.backend import fence
+from cachefence_web.django.declared import declared
 from cachefence_web.django.neutral import SEEN
 from cachefence_web.errors import ConfigurationError
 from cachefence_web.http import ResponsePolicy
@@ -48,6 +49,8 @@ class Plan:
         if settled is None or settled[0] is not found:
             settled = found, Rule(policy=(self.policy or found.policy).but(self.options), http=self.http)
             self._settled = settled
+        if settled[1].debug_header is not (wanted := declared().debug_header):
+            settled = self._settled = found, replace(settled[1], debug_header=wanted)
         return settled
 
     def tags_of(self, request: HttpRequest, *args: Any, **kwargs: Any) -> tuple[str, ...]:

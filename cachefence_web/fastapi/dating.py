@@ -10,7 +10,7 @@ from starlette.types import Scope
 
 from cachefence_web import http
 from cachefence_web.cache import AsyncCacheFence
-from cachefence_web.core.flight import Recording
+from cachefence_web.core.recording import Recording
 from cachefence_web.core.tags import Lease
 from cachefence_web.errors import StoreUnavailable
 from cachefence_web.http.asking import Allowed, answers_from_cache
@@ -68,5 +68,4 @@ async def dated(declared: Declaration, scope: Scope, *, alone: bool = False) -> 
 
 def hand_on(told: Recording, to: Recording) -> None:
     """What a part depends on, the whole does too; a part that may not be stored spoils it."""
-    to.depend(tuple(told.tags))
-    to.storable = to.storable and told.storable
+    to.absorb(told)

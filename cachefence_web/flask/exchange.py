@@ -170,12 +170,18 @@ class FlaskExchange:
         answer.headers = headers
         return answer
 
-    def mark(self, answer: FlaskResponse, outcome: Outcome) -> FlaskResponse:
+    def mark(self, answer: FlaskResponse, outcome: Outcome, told: Fields = ()) -> FlaskResponse:
         if self._left:
             return answer
         marked = own(answer)
-        marked.headers.add("Cache-Status", cache_status(outcome).decode("ascii"))
+        for name, value in ((b"Cache-Status", cache_status(outcome)), *told):
+            marked.headers.add(name.decode("ascii"), value.decode("ascii"))
         return marked
+
+    @property
+    def name(self) -> str:
+        """The endpoint's."""
+        return str(self._context.request.endpoint or self._context.app.name)
 
     @property
     def _session(self) -> Any:

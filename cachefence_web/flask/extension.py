@@ -44,7 +44,7 @@ class CacheFence(cache.CacheFence):
     was only ever one. Arguments are the defaults of all applications, `CACHEFENCE_*` in an application's config
     (read by `init_app`) wins: CACHEFENCE_URL, _NAMESPACE, _POLICY and _POLICIES (dicts of Policy fields will do),
     _SERIALIZER, _SECRET (for "pickle", SECRET_KEY and SECRET_KEY_FALLBACKS if not given), _TIMEOUT, _ON_OUTAGE,
-    _FENCE_LIFE, _RULES.
+    _FENCE_LIFE, _RULES, _DEBUG_HEADER.
 
     rules: which requests of the whole application are cached, as a list of `Rule`; the first that matches counts.
         None puts a cache in front of it that obeys the headers of its responses (RFC 9111) and asks it, hooks
@@ -69,10 +69,12 @@ class CacheFence(cache.CacheFence):
         on_outage: OnOutage = "journal",
         fence_life: float = 10.0,
         rules: Iterable[Rule] | None = (),
+        debug_header: bool = False,
     ) -> None:
         self._defaults: dict[str, Any] = {
             "url": url, "namespace": namespace, "policy": policy, "policies": policies, "serializer": serializer,
-            "secret": secret, "timeout": timeout, "on_outage": on_outage, "fence_life": fence_life, "rules": rules}
+            "secret": secret, "timeout": timeout, "on_outage": on_outage, "fence_life": fence_life, "rules": rules,
+            "debug_header": debug_header}
         self._blueprints: list[Rule] = []
         self._caches_views = False
         self._apps: WeakKeyDictionary[Flask, _Installed] = WeakKeyDictionary()

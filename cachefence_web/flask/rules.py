@@ -70,7 +70,8 @@ class Declared:
             made = [template.fill(arguments) for template in self._templates] if self._make is None \
                 else self._make(**arguments)
             tags = check_tags(made)
-        return Settled(policy=self.policy(fence), http=self.http, tags=tags)
+        return Settled(
+            policy=self.policy(fence), http=self.http, tags=tags, debug_header=fence._terms.debug_header)
 
 
 class Rule:

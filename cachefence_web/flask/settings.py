@@ -14,7 +14,8 @@ from cachefence_web.serializers import Pickle
 
 _PREFIX = "CACHEFENCE_"
 _SETTINGS = (
-    "url", "namespace", "policy", "policies", "serializer", "secret", "timeout", "on_outage", "fence_life", "rules")
+    "url", "namespace", "policy", "policies", "serializer", "secret", "timeout", "on_outage", "fence_life", "rules",
+    "debug_header")
 
 
 def configured(app: Flask) -> dict[str, Any]:

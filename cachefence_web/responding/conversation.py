@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
@@ -52,7 +52,9 @@ from cachefence_web.responding.steps import (
     Invalidate,
     Offer,
     Peek,
+    Told,
 )
+from cachefence_web.responding.telling import DEPENDS, NOT_WHOLE, untold, written
 from cachefence_web.runtime.engine import log
 
 V = TypeVar("V")
@@ -69,8 +71,13 @@ class ServerError(Exception):
     """A view has answered with a status that RFC 5861 section 4 counts as an error."""
 
 
-def conversation(exchange: Described[V], rule: Rule, now: Callable[[], float]) -> Plan[V | None]:
-    """The answer to a request: stored, shared with others who ask for it now, or made; None if it was delivered."""
+def conversation(
+    exchange: Described[V], rule: Rule, now: Callable[[], float], *, explained: bool = False
+) -> Plan[V | None]:
+    """The answer to a request: stored, shared with others who ask for it now, or made; None if it was delivered.
+
+    explained: somebody wants to know what is made depends on.
+    """
     asked = answers_from_cache(exchange.request, rule.http)
     match asked:
         case Bypass(why, reason):
@@ -78,7 +85,7 @@ def conversation(exchange: Described[V], rule: Rule, now: Callable[[], float]) -
         case Unsafe():
             return (yield from _change(exchange, rule))
         case Allowed():
-            return (yield from _Conversation(exchange, rule, asked, now).answer())
+            return (yield from _Conversation(exchange, rule, asked, now, explained).answer())
 
 
 def _change(exchange: Described[V], rule: Rule) -> Plan[V | None]:
@@ -97,8 +104,10 @@ def _change(exchange: Described[V], rule: Rule) -> Plan[V | None]:
 class _Conversation(Generic[V]):
     """One request that the store may answer."""
 
-    def __init__(self, exchange: Described[V], rule: Rule, asked: Allowed, now: Callable[[], float]) -> None:
-        self._exchange, self._rule, self._asked, self._now = exchange, rule, asked, now
+    def __init__(
+        self, exchange: Described[V], rule: Rule, asked: Allowed, now: Callable[[], float], explained: bool
+    ) -> None:
+        self._exchange, self._rule, self._asked, self._now, self._explained = exchange, rule, asked, now, explained
         self._request = normalized(exchange.request, rule.http)
         self._tags = (url_tag(self._request), *rule.tags)
         self._key = response_key(self._request, rule.http)
@@ -120,7 +129,7 @@ class _Conversation(Generic[V]):
                         continue
                     if begun.status in _MADE_NOW and judge.never_fresh(stored):
                         break  # made for another, and to be validated before anybody else has it
-                    return self._show(stored, _outcome(begun, stored))
+                    return self._show(stored, _outcome(begun, stored), self._listed(begun))
                 case Lead():
                     return (yield from self._lead(begun, judge))
                 case PassBy():
@@ -138,9 +147,23 @@ class _Conversation(Generic[V]):
             return (yield from Begin(self._key, self._tags, policy, judge))
         return (yield from Peek(self._key, policy, judge))
 
-    def _show(self, stored: Stored, outcome: Outcome) -> V:
+    def _show(self, stored: Stored, outcome: Outcome, told: Headers = ()) -> V:
         shown = Shown(self._rule.http, self._key, self._now())
-        return self._exchange.rebuild(shown.serve(self._exchange.request, stored, outcome))
+        response = shown.serve(self._exchange.request, stored, outcome)
+        return self._exchange.rebuild(replace(response, headers=(*response.headers, *told)) if told else response)
+
+    def _tell(self, why: str | None = None) -> Plan[Headers]:
+        """The fields that say what was made depends on, and why it is not stored to who explains it."""
+        if not (self._explained or self._rule.debug_header):
+            return ()
+        return self._fields((yield from Told(why)))
+
+    def _listed(self, served: Served) -> Headers:
+        """The same of what was found; what its tags came from is not stored."""
+        return self._fields(dict.fromkeys(served.tags, ())) if self._rule.debug_header else ()
+
+    def _fields(self, depends: Mapping[str, tuple[str, ...]]) -> Headers:
+        return ((DEPENDS, written(depends)),) if self._rule.debug_header and depends else ()
 
     def _alone(self, since: Lease | None) -> Plan[V]:
         """For this asker; what turns out fit for sharing is stored all the same."""
@@ -154,8 +177,11 @@ class _Conversation(Generic[V]):
             if isinstance(judged, Storable):
                 tags = (*self._tags, *judged.tags)
                 filed = yield from Offer(self._key, pack(judged.stored), since, judged.life, tags)
-                return self._exchange.mark(answer, Forwarded(self._why, stored=filed))
+                told = yield from self._tell()
+                return self._exchange.mark(answer, Forwarded(self._why, stored=filed), told)
             reason = judged.reason if judged is not None else None
+            told = yield from self._tell(reason or NOT_WHOLE)
+            return self._exchange.mark(answer, Forwarded(self._why, detail=reason), told)
         return self._exchange.mark(answer, Forwarded(self._why, detail=reason))
 
     def _judge(self, answer: V) -> Storable | Refused | None:
@@ -165,13 +191,13 @@ class _Conversation(Generic[V]):
     def _storable(self, response: Response, answer: V, behind: Headers | None = None) -> Storable | Refused:
         """behind: the fields that it was really asked for with, if not by the visitor."""
         asked = self._request if behind is None else replace(self._request, headers=behind)
-        return storable(asked, response, self._rule.http, personal=self._exchange.personal(answer),
+        return storable(asked, untold(response), self._rule.http, personal=self._exchange.personal(answer),
                         life=self._rule.policy, now=self._now())
 
     def _lead(self, lead: Lead, judge: Judgement) -> Plan[V | None]:
         """Have it made, for everybody; the visitor waits for it only if there is nothing to show."""
         if lead.stale is not None and (shown := judge.fitting(lead.stale)) is not None:
-            yield from Deliver(self._show(shown, _outcome(lead.stale, shown)))
+            yield from Deliver(self._show(shown, _outcome(lead.stale, shown), self._listed(lead.stale)))
             behind = nobodys(self._exchange.request, self._rule.http, shown)
             yield from _quietly(_Leading(self, lead, judge, behind).answer())
             return None
@@ -203,24 +229,26 @@ class _Leading(Generic[V]):
         if response is not None and self._failing(response.status) and not self._exchange.personal(answer):
             failure = ServerError(f"the view answered {response.status}")
             shown = self._last(failure, (yield from Fail(failure, self._policy)))
-            return shown if shown is not None else self._pass(answer, Reason.STATUS)
+            return shown if shown is not None else self._pass(answer, Reason.STATUS, (yield from self._asked._tell()))
         judged = None if response is None else self._asked._storable(response, answer, self._behind)
         if isinstance(judged, Storable):
             landing = yield from Finish(pack(judged.stored), judged.life, judged.tags)
             stored = isinstance(landing, Served) and landing.status is Status.STORED
             status = 304 if confirmed else None
-            return self._asked._show(judged.first, Forwarded(self._asked._why, stored, status=status))
+            told = yield from self._asked._tell()
+            return self._asked._show(judged.first, Forwarded(self._asked._why, stored, status=status), told)
         if not (isinstance(judged, Refused) and judged.reason is Reason.NOT_MODIFIED):
             # A 304 answers a condition of this request's: another's answer may well be shared.
             yield from GiveUp()
         if self._lead.last_good is not None and self._is_over(response, judged):
             yield from Forget(self._lead.ask.key)
         reason = judged.reason if judged is not None else None
+        told = yield from self._asked._tell(reason or NOT_WHOLE)
         if confirmed and self._old is not None and response is not None:
             # The client has not asked with our conditions: it is to hear what was confirmed, not that it was.
             whole = replace(self._old, response=response)
-            return self._asked._show(whole, Forwarded(self._asked._why, detail=reason, status=304))
-        return self._pass(answer, reason)
+            return self._asked._show(whole, Forwarded(self._asked._why, detail=reason, status=304), told)
+        return self._pass(answer, reason, told)
 
     def _ask(self) -> Plan[tuple[V | None, Response | None, bool]]:
         """The answer, what it amounts to, and whether it only confirmed what is stored; None if nobody answered."""
@@ -242,7 +270,9 @@ class _Leading(Generic[V]):
         if self._exchange.personal(None) or (answers and not self._failing(_status_of(error))):
             # The asker's own failure, or a view's way to answer: another's request may well succeed.
             yield from GiveUp()
+            yield from self._asked._tell(f"the view raised {type(error).__name__}")
             raise error
+        yield from self._asked._tell(f"the view raised {type(error).__name__}")
         shown = self._last(error, (yield from Fail(error, self._policy)))
         if shown is None:
             raise error
@@ -267,10 +297,10 @@ class _Leading(Generic[V]):
         if stored is None:
             return None
         log.error("a view has failed; its visitor was shown what it last answered", exc_info=error)
-        return self._asked._show(stored, _outcome(landing, stored))
+        return self._asked._show(stored, _outcome(landing, stored), self._asked._listed(landing))
 
-    def _pass(self, answer: V, reason: Reason | None) -> V:
-        return self._exchange.mark(answer, Forwarded(self._asked._why, detail=reason))
+    def _pass(self, answer: V, reason: Reason | None, told: Headers) -> V:
+        return self._exchange.mark(answer, Forwarded(self._asked._why, detail=reason), told)
 
 
 def _quietly(leading: Plan[Any]) -> Generator[Any, Any, None]:

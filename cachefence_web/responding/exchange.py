@@ -39,16 +39,21 @@ def split(options: ViewOptions) -> tuple[ResponsePolicy, PolicyOptions]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """How responses are cached: how long, for which requests, and what they depend on from the start."""
+    """How responses are cached: how long, for which requests, and what they depend on from the start.
+
+    debug_header: whether responses say what they depend on (see `telling`).
+    """
 
     policy: Policy
     http: ResponsePolicy = field(default_factory=ResponsePolicy)
     tags: tuple[str, ...] = ()
+    debug_header: bool = False
 
 
 class Described(Protocol[V]):
     """One request, and how its adapter's answers are taken apart and put together.
 
+    name: of the view, or of what else is cached here, for people.
     answers: exceptions by which a view answers (a 404, a redirect): they are the asker's, never shared.
     revalidates: whether `call` can show the view conditions of ours, so that a 304 may confirm what is stored.
     """
@@ -56,6 +61,9 @@ class Described(Protocol[V]):
     request: Request
     answers: tuple[type[BaseException], ...]
     revalidates: bool
+
+    @property
+    def name(self) -> str: ...
 
     def head(self, answer: V) -> Response:
         """Status and header fields of any answer, a stream's too, without its body."""
@@ -69,8 +77,8 @@ class Described(Protocol[V]):
     def rebuild(self, response: Response) -> V:
         """The adapter's answer for a stored response."""
 
-    def mark(self, answer: V, outcome: Outcome) -> V:
-        """The same answer, with its Cache-Status."""
+    def mark(self, answer: V, outcome: Outcome, told: Headers = ()) -> V:
+        """The same answer, with its Cache-Status, and with fields that say more of it."""
 
 
 class Exchange(Described[V], Protocol[V]):

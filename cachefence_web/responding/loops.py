@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, assert_never, cast
 
 from cachefence_web.cache import AsyncCacheFence
 from cachefence_web.core.effects import Plan
-from cachefence_web.core.flight import Recording
+from cachefence_web.core.recording import Recording
 from cachefence_web.core.tags import Lease
 from cachefence_web.errors import CacheFenceError, StoreUnavailable
 from cachefence_web.responding.conversation import conversation
@@ -27,10 +27,13 @@ from cachefence_web.responding.steps import (
     Invalidate,
     Offer,
     Peek,
+    Told,
 )
+from cachefence_web.responding.telling import found, kept, told_of, trace
+from cachefence_web.runtime.bypassing import bypassed
 from cachefence_web.runtime.engine import log
 from cachefence_web.runtime.leading import AsyncLeading
-from cachefence_web.runtime.recording import recording
+from cachefence_web.runtime.recording import explained, recording
 
 V = TypeVar("V")
 
@@ -83,17 +86,20 @@ class AsyncTalk(Generic[V]):
         self._fence, self._since = fence, since
         # Named, because a type checker would take `V | None`, which the plan returns, for the exchange's own V.
         described: Described[V] = exchange
-        self._plan = cast("Plan[V | None]", conversation(described, rule, time.time))
+        self._plan = cast("Plan[V | None]", conversation(described, rule, time.time, explained=explained()))
         self._recording: Recording | None = None
+        self._name, self._key, self._traced = exchange.name, "", rule.debug_header
 
     @asynccontextmanager
     async def led(self, step: Call | Deliver | Done) -> AsyncIterator[None]:
         """The block in which the application answers; who leaves it without an end of what is led has given it up."""
         if isinstance(step, Call) and step.lead is not None:
             async with self._fence.leading(step.lead, since=self._since) as self.leading:
+                self._trace()
                 yield
         elif isinstance(step, Call) and step.wanted:
             with recording(()) as self._recording:
+                self._trace()
                 yield
         else:
             yield
@@ -117,7 +123,9 @@ class AsyncTalk(Generic[V]):
         fence = self._fence
         match step:
             case Begin(key, tags, policy, judge):
-                return await fence.begin(key, tags=tags, policy=policy, fitness=judge)
+                self._key = key
+                begun = await fence.begin(key, tags=tags, policy=policy, fitness=judge)
+                return found(self._name, key, begun)
             case Peek(key, policy, judge):
                 return await fence.peek(key, policy=policy, fitness=judge)
             case Date():
@@ -131,13 +139,15 @@ class AsyncTalk(Generic[V]):
                 with suppress(StoreUnavailable):
                     await fence.delete(key)
                 return None
+            case Told(why):
+                return told_of(self._recorded(), why)
             case Invalidate(tags):
                 return await _invalidate(fence, tags)
         assert self.leading is not None, "what is led is ended in its block"
         match step:
             case Finish(payload, life, tags):
                 self.leading.depends_on(*tags)
-                return await self.leading.finish(payload, raw=True, policy=life)
+                return kept(self._key, await self.leading.finish(payload, raw=True, policy=life))
             case Fail(failure, life):
                 return await self.leading.fail(failure, policy=life)
             case GiveUp():
@@ -145,13 +155,20 @@ class AsyncTalk(Generic[V]):
             case _:
                 assert_never(step)
 
+    def _trace(self) -> None:
+        if self._traced:
+            trace(self._recorded())
+
+    def _recorded(self) -> Recording | None:
+        return self.leading.recording if self.leading is not None else self._recording
+
     async def _offer(self, key: str, payload: bytes, tags: tuple[str, ...], since: Any, life: Any) -> bool:
         recorded = self._recording
-        if recorded is None or not recorded.storable:
+        if recorded is None or not recorded.storable or recorded.private or recorded.lag or bypassed():
             return False
         try:
             return await self._fence.set(
-                key, payload, tags=dict.fromkeys((*tags, *recorded.tags)), since=since, policy=life, raw=True)
+                key, payload, tags=dict.fromkeys((*tags, *recorded.settled())), since=since, policy=life, raw=True)
         except CacheFenceError:
             return False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cachefence_web.core.effects import Effect
@@ -68,6 +68,15 @@ class Offer(Effect[bool], frozen=True):
     since: Lease
     life: Policy
     tags: tuple[str, ...]
+
+
+class Told(Effect[Mapping[str, tuple[str, ...]]], frozen=True):
+    """What was just made depends on, by tag, and where each tag came from, as far as it was recorded; for people.
+
+    why: it is not stored, if it is not.
+    """
+
+    why: str | None = None
 
 
 class Invalidate(Effect[None], frozen=True):

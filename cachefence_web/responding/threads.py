@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar, assert_never, cast
 
 from cachefence_web.cache import CacheFence
 from cachefence_web.core.effects import Plan
-from cachefence_web.core.flight import Recording
+from cachefence_web.core.recording import Recording
 from cachefence_web.errors import CacheFenceError, StoreUnavailable
 from cachefence_web.responding.conversation import conversation
 from cachefence_web.responding.exchange import Described, Exchange, Rule
@@ -25,10 +25,13 @@ from cachefence_web.responding.steps import (
     Invalidate,
     Offer,
     Peek,
+    Told,
 )
+from cachefence_web.responding.telling import found, kept, told_of, trace
+from cachefence_web.runtime.bypassing import bypassed
 from cachefence_web.runtime.engine import log
 from cachefence_web.runtime.leading import Leading
-from cachefence_web.runtime.recording import recording
+from cachefence_web.runtime.recording import explained, recording
 
 V = TypeVar("V")
 
@@ -46,9 +49,10 @@ class _Talk(Generic[V]):
         self._fence, self._exchange = fence, exchange
         # Named, because a type checker would take `V | None`, which the plan returns, for the exchange's own V.
         described: Described[V] = exchange
-        self._plan = cast("Plan[V | None]", conversation(described, rule, time.time))
+        self._plan = cast("Plan[V | None]", conversation(described, rule, time.time, explained=explained()))
         self._leading: Leading | None = None
         self._recording: Recording | None = None
+        self._name, self._key, self._traced = exchange.name, "", rule.debug_header
 
     def behind(self) -> None:
         """What is done when the answer has gone out."""
@@ -75,6 +79,8 @@ class _Talk(Generic[V]):
             self._leading = held.enter_context(self._fence.leading(call.lead))
         elif call.wanted:
             self._recording = held.enter_context(recording(()))
+        if self._traced:
+            trace(self._recorded())
 
     def _call(self, call: Call) -> V | None:
         if call.behind is None:
@@ -101,7 +107,9 @@ class _Talk(Generic[V]):
         fence = self._fence
         match step:
             case Begin(key, tags, policy, judge):
-                return fence.begin(key, tags=tags, policy=policy, fitness=judge)
+                self._key = key
+                begun = fence.begin(key, tags=tags, policy=policy, fitness=judge)
+                return found(self._name, key, begun)
             case Peek(key, policy, judge):
                 return fence.peek(key, policy=policy, fitness=judge)
             case Date():
@@ -115,13 +123,15 @@ class _Talk(Generic[V]):
                 with suppress(StoreUnavailable):
                     fence.delete(key)
                 return None
+            case Told(why):
+                return told_of(self._recorded(), why)
             case Invalidate(tags):
                 return _invalidate(fence, tags)
         assert self._leading is not None, "what is led is ended in its block"
         match step:
             case Finish(payload, life, tags):
                 self._leading.depends_on(*tags)
-                return self._leading.finish(payload, raw=True, policy=life)
+                return kept(self._key, self._leading.finish(payload, raw=True, policy=life))
             case Fail(failure, life):
                 return self._leading.fail(failure, policy=life)
             case GiveUp():
@@ -129,13 +139,16 @@ class _Talk(Generic[V]):
             case _:
                 assert_never(step)
 
+    def _recorded(self) -> Recording | None:
+        return self._leading.recording if self._leading is not None else self._recording
+
     def _offer(self, key: str, payload: bytes, tags: tuple[str, ...], since: Any, life: Any) -> bool:
         recorded = self._recording
-        if recorded is None or not recorded.storable:
+        if recorded is None or not recorded.storable or recorded.private or recorded.lag or bypassed():
             return False
         try:
             return self._fence.set(
-                key, payload, tags=dict.fromkeys((*tags, *recorded.tags)), since=since, policy=life, raw=True)
+                key, payload, tags=dict.fromkeys((*tags, *recorded.settled())), since=since, policy=life, raw=True)
         except CacheFenceError:
             return False
 

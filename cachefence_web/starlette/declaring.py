@@ -77,7 +77,8 @@ class Declaration:
         """All of it, for a request with these values; `added` are the tags of what is declared around it."""
         if self._settled is not None and self._settled[0] is fence and not added:
             return self._settled[1]
-        rule = Rule(policy=self.policy(fence), http=self.http, tags=(*self.tags(values, beside), *added))
+        rule = Rule(policy=self.policy(fence), http=self.http, tags=(*self.tags(values, beside), *added),
+                    debug_header=fence._terms.debug_header)
         if not added and self._make is None and not any(template.fields for template in self._templates):
             self._settled = fence, rule
         return rule

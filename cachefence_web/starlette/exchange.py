@@ -225,12 +225,18 @@ class ResponseExchange:
         answer.raw_headers = list(response.headers)
         return answer
 
-    def mark(self, answer: Response, outcome: http.Outcome) -> Response:
+    def mark(self, answer: Response, outcome: http.Outcome, told: http.Headers = ()) -> Response:
         """A copy, for an endpoint may return the same Response to everybody."""
         marked = copy.copy(answer)
         marked.__dict__.pop("_headers", None)
-        marked.raw_headers = [*answer.raw_headers, (b"cache-status", http.cache_status(outcome))]
+        marked.raw_headers = [*answer.raw_headers, (b"cache-status", http.cache_status(outcome)), *told]
         return marked
+
+    @property
+    def name(self) -> str:
+        """The endpoint's; FastAPI's routes have one for each method."""
+        endpoint = self._scope.get("endpoint")
+        return getattr(endpoint, "__qualname__", None) or type(endpoint).__qualname__
 
 
 def handled(scope: Scope) -> tuple[type[BaseException], ...]:

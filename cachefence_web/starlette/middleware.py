@@ -46,6 +46,7 @@ class Rule:
         policy: str | Policy | None = None,
         **options: Unpack[ViewOptions],
     ) -> None:
+        self.path = path
         if not str(path).startswith("/"):
             raise ConfigurationError(f"a rule's path begins with a slash, as in '/books/{{book_id}}', not {path!r}")
         try:
@@ -107,10 +108,11 @@ class CacheMiddleware:
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         fence = self._fence or installed(scope)
-        rule = None if REFRESH in scope else self._rule(scope, fence)
-        if rule is None:
+        found = None if REFRESH in scope else self._rule(scope, fence)
+        if found is None:
             await self.app(scope, receive, send)
             return
+        name, rule = found
         around = scope.get(OUTER)
         if around is not None:
             await around.give_way()
@@ -120,15 +122,15 @@ class CacheMiddleware:
             with outer.around(scope):
                 await self.app(scope, receive, send)
         else:
-            await Responder(self.app, scope, receive, send, rule, self._largest, outer).respond(fence)
+            await Responder(self.app, scope, receive, send, rule, self._largest, outer, name).respond(fence)
         if safe:
             self._remember(scope["path"], nearer=outer.gave_way)
 
-    def _rule(self, scope: Scope, fence: AsyncCacheFence) -> Settled | None:
+    def _rule(self, scope: Scope, fence: AsyncCacheFence) -> tuple[str, Settled] | None:
         path = route_path(scope)
         for rule in self._rules:
             if (settled := rule.match(scope, path, fence)) is not None:
-                return settled
+                return rule.path, settled
         return None
 
     def _remember(self, path: str, *, nearer: bool) -> None:

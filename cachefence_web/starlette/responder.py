@@ -27,9 +27,11 @@ class Responder:
     revalidates = True
 
     def __init__(
-        self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, rule: Rule, largest: int, outer: Outer
+        self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, rule: Rule, largest: int, outer: Outer,
+        name: str,
     ) -> None:
         self.request = request_of(scope)
+        self.name = name
         self.largest = largest
         self.rule = rule
         self.outer = outer
@@ -155,10 +157,10 @@ class Responder:
         """The messages of a stored response."""
         return Answer(response, response.body)
 
-    def mark(self, answer: Answer, outcome: http.Outcome) -> Answer:
+    def mark(self, answer: Answer, outcome: http.Outcome, told: http.Headers = ()) -> Answer:
         """The same, with its Cache-Status, unless another says what became of it."""
         if self.outer.gave_way:
             return answer
         head = answer.head
         return replace(answer, head=replace(
-            head, headers=(*head.headers, (b"cache-status", http.cache_status(outcome)))))
+            head, headers=(*head.headers, (b"cache-status", http.cache_status(outcome)), *told)))

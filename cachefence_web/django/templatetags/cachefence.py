@@ -18,7 +18,7 @@ from cachefence_web.core.policy import Policy, PolicyOptions
 from cachefence_web.core.tags import check_tags
 from cachefence_web.django.alias import name_of
 from cachefence_web.django.backend import RedisCache
-from cachefence_web.django.dating import fragments_alias
+from cachefence_web.django.dating import fragments_alias, gather_from_now_on
 from cachefence_web.django.fences import life
 from cachefence_web.django.fragments import fragment, fragment_key
 from cachefence_web.errors import ConfigurationError
@@ -55,6 +55,7 @@ def compile_fragment(parser: Parser, token: Token) -> FragmentNode:
     arguments = _Arguments(parser, token)
     nodes = parser.parse(("endcachefence",))
     parser.delete_first_token()
+    gather_from_now_on()
     return FragmentNode(nodes, arguments)
 
 

@@ -2,7 +2,8 @@
 
 JSON is ASCII, and alone on the output.
 
-It uses no ORM and nothing that minds a running event loop, so it may be called from asynchronous code.
+Only `explain`, which runs a view, and `drain`, which asks databases, mind a running event loop; all else may be called
+from asynchronous code.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, TextIO, cast
 
 from django.core.cache import caches
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 from django.utils.module_loading import import_string
 
 from cachefence_web.django.administration import (
@@ -25,14 +27,17 @@ from cachefence_web.django.administration import (
     Stats,
     as_data,
     doctor,
+    drained,
     inspect,
     reach,
     stats,
 )
 from cachefence_web.django.alias import entry_of
 from cachefence_web.django.backend import RedisCache
+from cachefence_web.django.explaining import explain, lines_of_explained
 from cachefence_web.django.progressing import progressing
 from cachefence_web.errors import CacheFenceError
+from cachefence_web.runtime.outboxes import Busy
 
 _MOST_PENDING = 10
 _MARKS = {"ok": "SUCCESS", "warning": "WARNING", "error": "ERROR"}
@@ -67,6 +72,11 @@ class Command(BaseCommand):
             each.add_argument("--key-version", type=int, help="the version of the key; VERSION if it is not given")
         action("invalidate", "Forbid everything that carries one of the tags.").add_argument("tags", nargs="+")
         action("clear", "Forget all that the alias has stored, at once, and free its memory.")
+        page = action("explain", "Ask for a page past the cache: which rows and tables it depends on, and by which"
+                                 " statements. -v 2 shows those to their end.")
+        page.add_argument("url", help="/books/1/, or with a host of the site's: https://shop.example/books/1/")
+        page.add_argument("--user", metavar="NAME", help="ask as this user, logged in")
+        action("drain", "Tell the store of the commits that wait in the outboxes of the databases; for a cron job.")
         action("doctor", "Run the system checks and try the cache; of all aliases, if none is given.")
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -79,13 +89,22 @@ class Command(BaseCommand):
             if options["action"] == "doctor":
                 self._doctor(options)
                 return
+            if options["action"] == "explain":
+                found = explain(options["url"], options["user"])
+                self._print(as_data(found), lines_of_explained(found, whole=options["verbosity"] > 1), options)
+                return
             backend = _backend(options["cache"] or "default")
             if not entry_of(backend).raw.exists:
                 self.stderr.write("memory:// is each process's own: this is about the one of this command.")
+            if options["action"] == "drain":
+                self._drain(backend, options)
+                return
             reach(backend)
             getattr(self, f"_{options['action']}")(backend, options)
         except CacheFenceError as refused:
             raise CommandError(str(refused)) from refused
+        except DatabaseError as failed:
+            raise CommandError(f"a database could not be asked: {failed}") from failed
         except KeyboardInterrupt:
             raise CommandError("interrupted", returncode=130) from None
         except BrokenPipeError:
@@ -130,6 +149,15 @@ class Command(BaseCommand):
             backend.fence.sweep(progress=tell)
         namespace = backend.fence.namespace
         self._print({"cleared": namespace}, [f"Cleared the namespace {namespace}."], options)
+
+    def _drain(self, backend: RedisCache, options: dict[str, Any]) -> None:
+        try:
+            found = drained(backend)
+        except Busy as busy:
+            raise CommandError(str(busy)) from busy
+        lines = [f"{alias}: told of {count:,} commits." for alias, count in found.items()] \
+            or ["No database has an outbox: DATABASE_ROUTERS migrate the app cachefence to none."]
+        self._print({"drained": found}, lines, options)
 
     def _doctor(self, options: dict[str, Any]) -> None:
         only = options["cache"]

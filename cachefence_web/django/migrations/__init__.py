@@ -1,0 +1,1 @@
+"""Django's record of how the tables of this app came to be."""

@@ -1,0 +1,1 @@
+"""Views that know what they read, over real databases."""
