@@ -1,4 +1,4 @@
-"""SQLAlchemy: what a session changes is invalidated once, right after the commit of its outermost transaction."""
+"""SQLAlchemy: what is computed depends on the rows it reads, and is right again once they are written and committed."""
 
 try:
     import sqlalchemy as _sqlalchemy
@@ -6,10 +6,12 @@ except ImportError as missing:
     raise ImportError(
         'cachefence_web.sqlalchemy needs SQLAlchemy: pip install "cachefence-web[sqlalchemy]"') from missing
 
-from cachefence_web.sqlalchemy.following import Following, invalidate_on_commit
+from cachefence_web.sqlalchemy.face import Following, Models, invalidate_on_commit
+from cachefence_web.sqlalchemy.outbox import drain_outbox, outbox_table
 from cachefence_web.sqlalchemy.rows import ModelTags, RowTags
 from cachefence_web.sqlalchemy.sessions import Sessions
 
 del _sqlalchemy
 
-__all__ = ["Following", "ModelTags", "RowTags", "Sessions", "invalidate_on_commit"]
+__all__ = [
+    "Following", "ModelTags", "Models", "RowTags", "Sessions", "drain_outbox", "invalidate_on_commit", "outbox_table"]

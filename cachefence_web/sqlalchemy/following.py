@@ -1,8 +1,8 @@
-"""The events of sessions and rows: from a flush to the end of the outermost transaction."""
+"""Tags given by hand, for models: the events of rows, from a flush to the end of the outermost transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -10,44 +10,13 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session, SessionTransaction, object_session
 
 from cachefence_web.cache import AsyncCacheFence, CacheFence
-from cachefence_web.errors import ConfigurationError
-from cachefence_web.sqlalchemy.rows import ModelTags, RowRule
-from cachefence_web.sqlalchemy.sessions import Governs, Sessions, governing
+from cachefence_web.sqlalchemy.rows import RowRule
+from cachefence_web.sqlalchemy.sessions import Governs
 from cachefence_web.sqlalchemy.telling import Changes, tell
 
 
-def invalidate_on_commit(
-    sessions: Sessions, fence: CacheFence | AsyncCacheFence, models: Mapping[type[Any], ModelTags]
-) -> Following:
-    """From now on, what the sessions commit of these models invalidates its tags before `commit()` returns.
-
-    Rows that a flush inserts, updates or deletes invalidate what their functions and templates say of them; a
-    template speaks of the old values too. A statement (`session.execute(update(Post)...)`, ORM or Core) does not
-    tell its rows: it invalidates the model's plain tags, so let every entry that it may touch carry one; for a model
-    that has none it invalidates everything, and says so in the log. Functions are called within the flush: what
-    they raise ends it, with nothing committed. Not seen: textual SQL, a statement in a CTE of another or given to a
-    connection (`session.connection().execute(update(Post)...)`), the legacy `bulk_*` methods, cascades done by the
-    database, and the commit of a connection whose transaction the session was only made to join.
-
-    sessions: an engine, a sessionmaker, a scoped session (Flask-SQLAlchemy's `db.session`), a session class or
-        session, or the same for asyncio. Sessions that exist already are followed as well.
-    models: for each its tags; those of a base class hold for its subclasses too.
-
-    Raises:
-        ConfigurationError: now, for a class that is no model, and tags that cannot be; nothing is followed then.
-        StoreUnavailable: from `commit()`, if the store cannot be reached and the cache's on_outage is "raise": the rows
-            are committed by then, and what they made untrue may be served until it expires.
-    """
-    if not isinstance(cast("object", fence), CacheFence | AsyncCacheFence):
-        raise ConfigurationError(f"fence is a CacheFence or an AsyncCacheFence, not {fence!r:.60}")
-    if not isinstance(cast("object", models), Mapping) or not models:
-        raise ConfigurationError(f"models is a dict such as {{Post: ['post:{{id}}', 'post']}}, not {models!r:.60}")
-    governs = governing(sessions)
-    return Following(fence, governs, [RowRule(model, tags) for model, tags in models.items()])
-
-
-class Following:
-    """The hooks that `invalidate_on_commit` has set."""
+class RowFollowing:
+    """The hooks that `invalidate_on_commit` has set for the rows of some models."""
 
     def __init__(self, fence: CacheFence | AsyncCacheFence, governs: Governs, models: list[RowRule]) -> None:
         self._fence = fence

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeAlias, cast
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Dialect, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_scoped_session, async_session, async_sessionmaker
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from cachefence_web.errors import ConfigurationError
 
+
+class HasEngines(Protocol):
+    """What Flask-SQLAlchemy's `db` is: engines of the application in hand, and sessions over them."""
+
+    @property
+    def engines(self) -> Mapping[Any, Any]: ...
+
+    @property
+    def session(self) -> Any: ...
+
+
 Sessions: TypeAlias = (
     Engine | AsyncEngine | sessionmaker[Any] | async_sessionmaker[Any] | scoped_session[Any] | async_scoped_session[Any]
-    | Session | AsyncSession | type[Session] | type[AsyncSession]
+    | Session | AsyncSession | type[Session] | type[AsyncSession] | HasEngines
 )
 """What sessions are named by: who makes them, what they are bound to, or one itself."""
 
@@ -47,6 +58,8 @@ def governing(sessions: Sessions) -> Governs:
             return lambda session, _: isinstance(session, sessions)
         case type() if issubclass(sessions, AsyncSession):
             return lambda session, _: isinstance(async_session(session), sessions)
+        case _ if has_engines(sessions):
+            return governing(cast("Any", sessions).session)
         case _:
             raise ConfigurationError(
                 "name the sessions by an engine, a sessionmaker, a scoped_session such as db.session, a Session class,"
@@ -61,3 +74,42 @@ def _made_by(maker: async_sessionmaker[Any]) -> Governs:
         return isinstance(async_session(session), maker.class_) and (bound is None or bound.dialect is bind.dialect)
 
     return governs
+
+
+def has_engines(sessions: object) -> bool:
+    """Whether it is Flask-SQLAlchemy's `db`; asked of its class, since outside of an application it has none."""
+    return isinstance(getattr(type(sessions), "engines", None), property) and hasattr(sessions, "session")
+
+
+def dialects_of(sessions: Any) -> Iterable[Dialect]:
+    """The databases that are known already, without a session at hand."""
+    return [bind.dialect for bind in _binds_of(sessions)]
+
+
+def engine_of(sessions: Any, dialect: Dialect) -> Engine | None:
+    """The engine of one of them, if that is known already."""
+    for bind in _binds_of(sessions):
+        found = getattr(bind, "sync_engine", None) or bind.engine
+        if bind.dialect is dialect and isinstance(found, Engine):
+            return found
+    return None
+
+
+def _binds_of(sessions: Any) -> list[Any]:
+    match sessions:
+        case Engine() | AsyncEngine():
+            return [sessions]
+        case scoped_session() | async_scoped_session():
+            return _binds_of(sessions.session_factory)
+        case sessionmaker() | async_sessionmaker():
+            binds = [sessions.kw.get("bind"), *(sessions.kw.get("binds") or {}).values()]
+            return [bind for bind in binds if bind is not None]
+        case Session() | AsyncSession():
+            return [sessions.bind] if sessions.bind is not None else []
+        case _ if has_engines(sessions):
+            try:
+                return list(sessions.engines.values())
+            except RuntimeError:  # outside of an application
+                return []
+        case _:
+            return []
