@@ -12,26 +12,33 @@ from uuid import uuid4
 
 import pytest
 
-from tests.postgres import PostgresServer
+from tests import postgres
 from tests.servers import RedisServer, describe_redis, redis_binaries
 
 HERE = Path(__file__).parent
 
+postgres_server = postgres.postgres_server
+
 # What a folder's tests import; without it the folder is not collected, and naming it collects nothing,
 # which is an error. The rest must run where no framework is installed.
 NEEDS = {
-    "browser": ("starlette", "websockets"),
+    "browser": ("django", "flask_sqlalchemy", "gunicorn", "starlette", "websockets"),
     "conformance": ("rich", "starlette"),
     "demo": ("django", "fastapi", "flask", "typer"),
     "django": ("pytest_django",),
     "django_cache": ("pytest_django",),
+    "django_following": ("psycopg", "psycopg2", "pytest_django", "sqlglot"),
     "django_tools": ("pytest_django",),
     "docs": ("django", "fastapi", "flask", "typer"),
     "examples": ("django", "fastapi", "flask"),
     "fastapi": ("fastapi",),
     "flask": ("flask", "flask_sqlalchemy"),
+    "following": ("sqlglot",),
+    "histories": ("django", "gunicorn", "psycopg", "sqlalchemy", "sqlglot"),
     "lint": ("django", "flask", "httplint", "redbot", "starlette"),
     "sqlalchemy": ("aiosqlite", "psycopg", "sqlalchemy"),
+    "sqlalchemy_following": (
+        "aiosqlite", "asyncpg", "flask_sqlalchemy", "psycopg", "psycopg2", "sqlalchemy", "sqlglot", "sqlmodel"),
     "starlette": ("starlette",),
 }
 
@@ -96,13 +103,6 @@ def new_redis() -> Iterator[Callable[..., RedisServer]]:
             return servers.enter_context(RedisServer(args=args))
 
         yield start
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL shared by all tests that ask for one."""
-    with PostgresServer() as server:
-        yield server
 
 
 @pytest.fixture
