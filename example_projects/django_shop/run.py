@@ -55,14 +55,9 @@ def prepare_database() -> None:
     import django
     from django.core.management import call_command
 
-    from cachefence_web.errors import StoreUnavailable
-
     django.setup()
     call_command("migrate", verbosity=0)
-    try:
-        call_command("seed")
-    except StoreUnavailable as error:
-        sys.exit(f"The cache cannot be reached: {error}")
+    call_command("seed")
 
 
 def serve(server: str, port: int, workers: int) -> None:

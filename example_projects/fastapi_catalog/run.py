@@ -45,8 +45,6 @@ def prepare_database() -> None:
     from catalog.resources import engine, fence
     from catalog.seed import seed
 
-    from cachefence_web.errors import StoreUnavailable
-
     async def prepare() -> None:
         try:
             await seed()
@@ -54,10 +52,7 @@ def prepare_database() -> None:
             await fence.aclose()
             await engine.dispose()
 
-    try:
-        asyncio.run(prepare())
-    except StoreUnavailable as error:
-        sys.exit(f"The cache cannot be reached: {error}")
+    asyncio.run(prepare())
 
 
 def serve(port: int, workers: int) -> None:

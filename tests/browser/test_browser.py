@@ -16,7 +16,7 @@ pytest.importorskip("websockets", reason="the browser is driven through a web so
 pytest.importorskip("uvicorn", reason="the page needs a server: pip install uvicorn")
 pytest.importorskip("starlette", reason="the page is a Starlette application: pip install starlette")
 
-from tests.browser.chromium import Chromium, Tab, binary
+from tests.browser.chromium import Tab
 from tests.servers import Server
 
 ROOT = Path(__file__).parents[2]
@@ -60,16 +60,6 @@ class Site(Server):
 def site() -> Iterator[Site]:
     with Site() as server:
         yield server
-
-
-@pytest.fixture
-def tab() -> Iterator[Tab]:
-    """A tab of a browser that has been nowhere yet."""
-    program = binary()
-    if program is None:
-        pytest.skip("no Chromium on PATH: apt-get install chromium")
-    with Chromium(program) as browser, browser.tab() as tab:
-        yield tab
 
 
 def test_a_second_visit_and_a_reload_are_answered_with_304_and_an_edit_shows_at_once(site: Site, tab: Tab) -> None:

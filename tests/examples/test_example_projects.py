@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from tests.examples.projects import ROOT, Project, end, served
 
 NAMES = ("django_shop", "flask_blog", "fastapi_catalog")
 VISITORS = 50
+BY_HAND = re.compile(
+    r"^(?!.*APIRouter).*\btags=|depends_on|invalidates\(|invalidate_(?!on_commit$|on_commit\(\w+, fence\)$)")
+"""Tags, and models named to the cache; FastAPI has tags of its own."""
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -38,6 +42,13 @@ def test_p1_p3_a_crowd_on_a_cold_page_costs_one_query_and_an_edit_is_seen_at_onc
         assert after in changed
         assert before not in changed
         assert site.questions() == 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_example_says_by_hand_what_a_page_depends_on(name: str) -> None:
+    sources = [path for path in (ROOT / "example_projects" / name).rglob("*.*") if path.suffix in {".py", ".html"}]
+    assert len(sources) > 8
+    assert not [(path.name, line) for path in sources for line in path.read_text().splitlines() if BY_HAND.search(line)]
 
 
 def test_without_the_cache_each_visit_asks(project: Project, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ SESSION_CACHE_ALIAS = "sessions"
 
 INSTALLED_APPS = [
     "shop",
+    # Follows what each view asks the databases, and what each commit changes in them.
     "cachefence_web.django",
     "django.contrib.admin",
     "django.contrib.auth",

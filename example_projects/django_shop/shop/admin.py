@@ -1,8 +1,19 @@
-"""Books in Django's admin: saving one there changes the cached pages just as the shop's own form does."""
+"""Books in Django's admin: whatever is done to them there ends the cached pages that show them, and no others."""
+
+from decimal import Decimal
 
 from django.contrib import admin
+from django.db.models import F, QuerySet
+from django.db.models.functions import Round
+from django.http import HttpRequest
 
 from .models import Book
+
+
+@admin.action(description="Take a tenth off the price")
+def reduce(modeladmin: admin.ModelAdmin, request: HttpRequest, books: QuerySet[Book]) -> None:
+    """One UPDATE, of which no signal tells; the pages know of it all the same."""
+    books.update(price=Round(F("price") * Decimal("0.9"), 2))
 
 
 @admin.register(Book)
@@ -11,3 +22,4 @@ class BookAdmin(admin.ModelAdmin):
     list_editable = ["price"]
     list_filter = ["genre"]
     search_fields = ["title", "author"]
+    actions = [reduce]

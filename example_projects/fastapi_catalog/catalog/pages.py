@@ -19,7 +19,7 @@ router = APIRouter(default_response_class=HTMLResponse, include_in_schema=False)
 templates = Jinja2Templates(directory=Path(__file__).with_name("templates"))
 
 
-@router.get("/", dependencies=[Depends(cached(ttl=60, tags=["star"], cache=fence))])
+@router.get("/", dependencies=[Depends(cached(ttl=3600, cache=fence))])
 async def sky(request: Request, session: Session) -> HTMLResponse:
     stars = list(await session.scalars(select(Star).order_by(Star.magnitude)))
     statistics = await load_statistics(session)
@@ -27,7 +27,7 @@ async def sky(request: Request, session: Session) -> HTMLResponse:
     return templates.TemplateResponse(request, "sky.html", shown)
 
 
-@router.get("/stars/{star_id}", dependencies=[Depends(cached(ttl=60, tags=["star:{star_id}"], cache=fence))])
+@router.get("/stars/{star_id}", dependencies=[Depends(cached(ttl=3600, cache=fence))])
 async def star(request: Request, session: Session, star_id: int) -> HTMLResponse:
     star = await find_star(session, star_id)
     curve = chart.curve(await load_light_curve(session, star_id))

@@ -1,4 +1,4 @@
-"""What the whole catalogue shares: its database, its cache, and what a commit makes untrue."""
+"""What the whole catalogue shares: its database, its cache, and that the one follows the other."""
 
 import os
 from collections.abc import AsyncIterator
@@ -12,7 +12,6 @@ from cachefence_web import AsyncCacheFence
 from cachefence_web.serializers import MessagePack
 from cachefence_web.sqlalchemy import invalidate_on_commit
 
-from .models import Star
 from .schemas import Statistics, Watched
 
 DATA = Path(__file__).resolve().parent.parent / ".data"
@@ -27,7 +26,8 @@ fence = AsyncCacheFence(
     namespace="catalog",
     serializer=MessagePack(types=[Statistics, Watched]),
 )
-invalidate_on_commit(Sessions, fence, {Star: lambda star: [f"star:{star.id}", "star"]})
+# Answers depend on the rows that they ask for, and each commit ends those that depend on what it has changed.
+invalidate_on_commit(engine, fence)
 
 
 async def open_session() -> AsyncIterator[AsyncSession]:

@@ -4,6 +4,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import DeclarativeBase
 
 from cachefence_web.flask import CacheFence
+from cachefence_web.sqlalchemy import invalidate_on_commit
 
 
 class Base(DeclarativeBase):
@@ -12,3 +13,5 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(model_class=Base)
 fence = CacheFence()
+# Pages depend on the rows that they ask for, and each commit ends those that depend on what it has changed.
+invalidate_on_commit(db, fence)

@@ -1,20 +1,17 @@
-"""Posts, every visit anybody paid to them, and what a saved post makes untrue."""
+"""Posts, and every visit anybody paid to them."""
 
 from datetime import date
 
 from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from cachefence_web.sqlalchemy import invalidate_on_commit
-
-from .extensions import Base, db, fence
+from .extensions import Base
 
 
 class Post(Base):
     __tablename__ = "post"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    slug: Mapped[str] = mapped_column(unique=True)
     title: Mapped[str]
     summary: Mapped[str]
     body: Mapped[str]
@@ -33,7 +30,3 @@ class Visit(Base):
     post_id: Mapped[int] = mapped_column(ForeignKey(Post.id))
     reader: Mapped[int]
     seconds: Mapped[int]
-
-
-# A committed change of a post is seen by the next reader of any page that shows it.
-invalidate_on_commit(db.session, fence, {Post: lambda post: [f"post:{post.id}", "post"]})

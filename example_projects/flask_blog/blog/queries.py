@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import perf_counter
 
-from sqlalchemy import Executable, func, select
+from sqlalchemy import func, select
+
+from cachefence_web import untracked
 
 from .extensions import db
 from .models import Post, Visit
@@ -30,22 +32,30 @@ def most_read() -> Ranking:
     )
     readers = func.count(stays.c.reader).label("readers")
     posts = select(Post, readers).join(stays, stays.c.post_id == Post.id).group_by(Post.id)
-    return _ask("most_read", posts.order_by(readers.desc(), Post.id))
+    _log("most_read")
+    started = perf_counter()
+    rows = [(post, readers) for post, readers in db.session.execute(posts.order_by(readers.desc(), Post.id))]
+    return _ranking(rows, started)
 
 
 def read_next(post: Post) -> Ranking:
-    """The three posts that most readers of this one read too, each with those ``readers``."""
+    """The three posts that most readers of this one read too, each with those ``readers``.
+
+    Which three they are may be as old as the page: it depends on the posts that it shows, and not on every visit.
+    """
     company = select(Visit.reader).where(Visit.post_id == post.id)
     readers = func.count(Visit.reader.distinct()).label("readers")
-    posts = select(Post, readers).join(Visit, Visit.post_id == Post.id).group_by(Post.id)
-    others = posts.where(Visit.reader.in_(company), Post.id != post.id)
-    return _ask("read_next", others.order_by(readers.desc(), Post.id).limit(3))
-
-
-def _ask(question: str, query: Executable) -> Ranking:
-    _log(question)
+    others = select(Visit.post_id, readers).where(Visit.reader.in_(company), Visit.post_id != post.id)
+    ranked = others.group_by(Visit.post_id).order_by(readers.desc(), Visit.post_id).limit(3)
+    _log("read_next")
     started = perf_counter()
-    rows = [(post, readers) for post, readers in db.session.execute(query)]
+    with untracked():
+        shared = {each.post_id: each.readers for each in db.session.execute(ranked)}
+    posts = {post.id: post for post in db.session.scalars(select(Post).where(Post.id.in_(shared)))}
+    return _ranking([(posts[post_id], readers) for post_id, readers in shared.items() if post_id in posts], started)
+
+
+def _ranking(rows: list[tuple[Post, int]], started: float) -> Ranking:
     return Ranking(rows, took=perf_counter() - started, counted_at=datetime.now(UTC))
 
 

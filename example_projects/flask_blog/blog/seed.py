@@ -6,7 +6,7 @@ from random import Random
 
 from sqlalchemy import insert, select, text
 
-from .extensions import db, fence
+from .extensions import db
 from .models import Post, Visit
 
 POSTS = Path(__file__).with_name("posts.toml")
@@ -24,8 +24,6 @@ def seed() -> None:
     db.session.flush()
     db.session.execute(insert(Visit), visits_to(list(db.session.scalars(select(Post.id))), Random(1931)))
     db.session.commit()
-    # Pages of an older blog may still lie in a shared Redis.
-    fence.invalidate_all()
 
 
 def visits_to(posts: list[int], chance: Random) -> list[dict[str, int]]:

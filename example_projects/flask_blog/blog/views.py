@@ -1,10 +1,8 @@
-"""Two cached pages and the form that makes them untrue."""
+"""Two cached pages, which depend on the rows that they show, and the form that makes them untrue."""
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from sqlalchemy import select
 from werkzeug.wrappers import Response
-
-from cachefence_web import depends_on
 
 from .extensions import db, fence
 from .models import Post
@@ -14,30 +12,27 @@ pages = Blueprint("pages", __name__)
 
 
 @pages.get("/")
-@fence.cache_view(ttl=60, stale_for=300, tags=["post"])
+@fence.cache_view(ttl=3600)
 def home() -> str:
     posts = db.session.scalars(select(Post).order_by(Post.published.desc())).all()
     return render_template("home.html", posts=posts, ranking=most_read())
 
 
-@pages.get("/posts/<slug>")
+@pages.get("/posts/<int:post_id>")
 @fence.cache_view(ttl=60, stale_for=300)
-def post(slug: str) -> str:
-    post = db.first_or_404(select(Post).filter_by(slug=slug))
-    ranking = read_next(post)
-    # Known only now: the row behind the slug, and whose titles stand below it.
-    depends_on(f"post:{post.id}", *(f"post:{other.id}" for other, _ in ranking.rows))
-    return render_template("post.html", post=post, ranking=ranking)
+def post(post_id: int) -> str:
+    post = db.get_or_404(Post, post_id)
+    return render_template("post.html", post=post, ranking=read_next(post))
 
 
-@pages.route("/posts/<slug>/edit", methods=["GET", "POST"])
-def edit(slug: str) -> str | Response:
-    post = db.first_or_404(select(Post).filter_by(slug=slug))
+@pages.route("/posts/<int:post_id>/edit", methods=["GET", "POST"])
+def edit(post_id: int) -> str | Response:
+    post = db.get_or_404(Post, post_id)
     if request.method == "POST":
         post.title = request.form["title"].strip() or post.title
         post.summary = request.form["summary"].strip() or post.summary
         db.session.commit()
-        return redirect(url_for("pages.post", slug=slug))
+        return redirect(url_for("pages.post", post_id=post_id))
     return render_template("edit.html", post=post)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from random import Random
 
 from django.contrib.auth.models import User
-from django.core.cache import cache
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
@@ -29,8 +28,6 @@ class Command(BaseCommand):
                 books = Book.objects.bulk_create(Book(**row) for row in csv.DictReader(rows))
             Sale.objects.bulk_create(sales_of(books, Random(1907)), batch_size=5_000)
             User.objects.create_superuser("admin", password="admin")
-        # bulk_create sends no signals: pages of an older shop may still lie in a shared Redis.
-        cache.clear()
 
 
 def sales_of(books: list[Book], chance: Random) -> list[Sale]:
