@@ -152,11 +152,24 @@ def test_the_pure_packages_need_no_redis() -> None:
 def test_the_lowest_versions_that_are_promised_are_those_that_are_tested() -> None:
     tox = (ROOT / "tox.ini").read_text()
     promised = [*project()["dependencies"]]
-    for name in ("flask", "sqlalchemy", "starlette", "fastapi"):
-        promised += project()["optional-dependencies"][name]
+    for name in ("flask", "sql", "sqlalchemy", "starlette", "fastapi"):
+        named = project()["optional-dependencies"][name]
+        promised += [requirement for requirement in named if not requirement.startswith("cachefence-web[")]
     for requirement in promised:
-        name, lowest = requirement.split(">=")
+        name, lowest = requirement.partition(",")[0].split(">=")
         assert re.search(rf"oldest: {name}=={re.escape(lowest)}(\.\*)?$", tox, re.MULTILINE), requirement
+
+
+@pytest.mark.parametrize("adapter", ["django", "sqlalchemy"])
+def test_who_follows_statements_has_the_parser_and_is_told_where_it_is_missing(adapter: str) -> None:
+    assert "cachefence-web[sql]" in project()["optional-dependencies"][adapter]
+    pytest.importorskip(adapter)
+    module = "cachefence_web.django.door" if adapter == "django" else "cachefence_web.sqlalchemy"
+    said = subprocess.run(
+        [sys.executable, "-c", PROBE, json.dumps([module]), json.dumps(["sqlglot"])],
+        cwd=ROOT, check=False, capture_output=True, text=True)
+    assert said.stderr.splitlines()[-1].startswith("ImportError: ")
+    assert "cachefence-web[sql]" in said.stderr.splitlines()[-1]
 
 
 def test_the_version_is_said_the_same_everywhere() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ class Page:
             raise ValueError(f"{name} shows {odd}, which nobody runs")
         shown = {key: tuple([text for language, before, text in blocks if (language, bool(before)) == key])
                  for key in (("python", False), ("python", True), ("django", False), ("django", True), ("sh", False))}
-        lines = [line.split() for text in shown["sh", False] for line in text.splitlines()]
+        lines = [shlex.split(line) for text in shown["sh", False] for line in text.splitlines()]
         return cls(name, shown["python", False], shown["python", True], shown["django", False],
                    shown["django", True], tuple([tuple(line[2:]) for line in lines]))
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.apps import apps
 from django.core.cache import cache as djangos
 from django.core.cache import caches
 from django.core.management import call_command
@@ -18,7 +17,7 @@ from django.template import engines
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 
-from cachefence_web.django import Subscription, fence, invalidation
+from cachefence_web.django import fence
 from cachefence_web.testing import assert_computes
 from tests.django.library import models
 from tests.django.library.models import Book, Loan, Reader
@@ -51,26 +50,6 @@ def library(monkeypatch: pytest.MonkeyPatch) -> None:
     package.models = models
     monkeypatch.setitem(sys.modules, "library", package)
     monkeypatch.setitem(sys.modules, "library.models", models)
-
-
-@pytest.fixture
-def subscribed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Runs the `ready()` of a page's AppConfig; what it subscribes to ends with the test."""
-    made: list[Subscription] = []
-    original = invalidation.invalidates
-
-    def noting(*args: Any, **kwargs: Any) -> Subscription:
-        made.append(original(*args, **kwargs))
-        return made[-1]
-
-    monkeypatch.setattr("cachefence_web.django.invalidates", noting)
-
-    def ready(shown: dict[str, Any]) -> None:
-        shown["LibraryConfig"].ready(apps.get_app_config("library"))
-
-    yield ready
-    for subscription in made:
-        subscription.disconnect()
 
 
 def rendered(template: str, **context: Any) -> str:
@@ -144,11 +123,10 @@ def test_from_django_redis(configured: Any) -> None:
     assert cache.get("book:page") is None
 
 
-def test_from_cacheops(configured: Any, subscribed: Any) -> None:
+def test_from_cacheops(configured: Any) -> None:
     page = Page.read("from-cacheops.md")
     configured(page.settings()["CACHES"]["default"])
-    _, ready, querysets, functions, views, fragments, by_hand, within = page.ours
-    subscribed(run(ready, {}))
+    _, querysets, functions, views, fragments, by_hand = page.ours
     ada, book = Reader.objects.create(name="Ada"), Book.objects.create(title="Emma")
 
     names = run(querysets, {})
@@ -181,9 +159,9 @@ def test_from_cacheops(configured: Any, subscribed: Any) -> None:
         run(fragments, names)
         rendered(template, **shown)
 
-    names = run(within, run(by_hand, names))
-    assert_renames(names, "book")
-    cache.set("by:hand", 1, tags=[f"book:{book.pk}"])
+    names = run(by_hand, names)
+    assert_renames(names)
+    cache.set("by:hand", 1, tags=[f"library_book:{book.pk}"])
     (command,) = page.commands
     call_command(*[word.replace("book:7", f"book:{book.pk}") for word in command])
     assert cache.get("by:hand") is None
@@ -192,11 +170,10 @@ def test_from_cacheops(configured: Any, subscribed: Any) -> None:
     assert cache.get("unrelated") is None
 
 
-def test_from_cachalot(configured: Any, subscribed: Any) -> None:
+def test_from_cachalot(configured: Any) -> None:
     page = Page.read("from-cachalot.md")
     configured(page.settings()["CACHES"]["default"])
-    _, ready, cached, api, within = page.ours
-    subscribed(run(ready, {}))
+    _, cached, api = page.ours
     Book.objects.create(title="Emma")
 
     names = run(cached, {})
@@ -214,9 +191,10 @@ def test_from_cachalot(configured: Any, subscribed: Any) -> None:
     Reader.objects.create(name="Ada")
     assert names["figures"]()["readers"] == 1
 
-    names = run(within, run(api, names))
+    names = run(api, names)
     assert names["fresh_count"]() == 1
-    assert_renames(names, "library_book")
+    assert_renames(names)
+    names["after_an_import"]()
     cache.set("by:hand", 1, tags=["library_book"])
     cache.set("unrelated", 1)
     invalidate, clear = page.commands
@@ -226,11 +204,14 @@ def test_from_cachalot(configured: Any, subscribed: Any) -> None:
     assert cache.get("unrelated") is None
 
 
-def assert_renames(names: dict[str, Any], tag: str) -> None:
-    """Both ways to write past the signals forbid what carries the tag."""
-    for rename in ("rename", "rename_within"):
-        change_book("Ema")
-        fence().set(f"before:{rename}", 1, tags=[tag])
-        names[rename]()
-        assert Book.objects.get().title == "Emma"
-        assert fence().get(f"before:{rename}") is None
+def assert_renames(names: dict[str, Any]) -> None:
+    """What depends on the table hears of `update()`."""
+    change_book("Ema")
+    with assert_computes(2):
+        assert [fence().get_or_set("titles", _titles) for _ in range(2)] == [["Ema"], ["Ema"]]
+        names["rename"]()
+        assert fence().get_or_set("titles", _titles) == ["Emma"]
+
+
+def _titles() -> list[str]:
+    return list(Book.objects.values_list("title", flat=True))
