@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import bursts, hits, invalidation, stalls
+from benchmarks import bursts, commits, hits, invalidation, pages, stalls, statements
 from benchmarks.report import Measure, Setting, as_json, show, show_bars, write_into
 from tests.servers import RedisServer, describe_redis
 
@@ -30,6 +30,10 @@ def _four(url: str, _: bool) -> Iterator[Measure]:
     yield from bursts.four_processes(url)
 
 
+def _pages(url: str, _: bool) -> Iterator[Measure]:
+    yield from pages.every(url)
+
+
 def _invalidation(url: str, full: bool) -> Iterator[Measure]:
     yield invalidation.one_or_many(url, MANY if full else FEW)
 
@@ -43,6 +47,9 @@ RUNS: dict[str, Run] = {
     "burst-4": _four,
     "invalidation": _invalidation,
     "bytes": _of(invalidation.bytes_of_an_entry),
+    "commits": _of(commits.fences),
+    "statements": _of(statements.analysis),
+    "pages": _pages,
     "stalls": _of(stalls.event_loop),
 }
 

@@ -18,7 +18,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 PACKAGES = (
     "cachefence-web", "redis", "hiredis", "msgspec", "aiocache", "async-cache", "cachefence", "cashews",
-    "dogpile.cache",
+    "dogpile.cache", "Django", "SQLAlchemy", "psycopg", "sqlglot",
 )
 
 

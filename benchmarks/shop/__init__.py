@@ -1,0 +1,1 @@
+"""A Django application: what the pages of the benchmark show."""
