@@ -21,7 +21,7 @@ from cachefence_web.stores.base import AsyncStore, Store
 from cachefence_web.stores.opening import MOST_CONNECTIONS, open_pair
 
 V = TypeVar("V")
-OnOutage = Literal["journal", "log", "outbox", "raise"]
+OnOutage = Literal["journal", "outbox", "refuse", "raise", "log"]
 
 
 @dataclass(slots=True)
@@ -139,12 +139,12 @@ def terms_for(
 
 
 def check_on_outage(on_outage: object) -> None:
-    """Raises: ConfigurationError if it is none of the four."""
+    """Raises: ConfigurationError if it is none of the five."""
     if on_outage not in get_args(OnOutage):
         raise ConfigurationError(
-            f"on_outage is 'journal', 'log', 'outbox' or 'raise', not {on_outage!r}: a commit that the cache cannot be"
-            " told to expect is made and told later, made and told never, made with a row in its own transaction that"
-            " tells it, or refused")
+            f"on_outage is 'journal', 'outbox', 'refuse', 'raise' or 'log', not {on_outage!r}: a commit that the cache"
+            " cannot be told to expect is made and told later, made with a row in its own transaction that tells it,"
+            " refused, refused as all other writes are, or made and never told")
 
 
 def check_flag(name: str, given: object) -> bool:

@@ -66,8 +66,9 @@ class Face:
             then the process neither reads from the store nor fills it. The call returns as if there had been nothing
             to change: None, False or 0. "outbox": the same, but a commit of Django's or SQLAlchemy's that the cache
             cannot be told to expect takes a row along in its own transaction, so that what it makes untrue is told
-            even if this process is killed. "log": it is logged and forgotten. "raise": it raises StoreUnavailable,
-            and such a commit is refused. Reads compute instead, always.
+            even if this process is killed. "refuse": the same as "journal", but such a commit, and a block of
+            `fencing`, is refused with StoreUnavailable. "raise": so is every other write. "log": it is logged and
+            forgotten. Reads compute instead, always.
         fence_life: seconds after which a writer under `fencing` that has not come back counts as dead.
         max_connections: how many a process opens for its threads; an event loop needs one.
         replicas: URLs of the primary's replicas. They answer what is asked with `consistency="eventual"`, and may be
@@ -211,9 +212,9 @@ class Face:
     ) -> None:
         """A write has not reached the store; owed: what it makes untrue, if that can be made good later."""
         chosen = on_outage or self._terms.on_outage
-        if chosen == "raise":
+        if chosen == "raise" or (chosen == "refuse" and what == FENCING):
             raise error
-        if chosen in ("journal", "outbox") and owed is not None:
+        if chosen != "log" and owed is not None:
             self._terms.engine.outage.owe(owed, self._terms.store, what, error, unfenced=what == FENCING)
         else:
             log.error("%s did not reach the store of %r: %s", what, self._terms.namespace, error)

@@ -272,7 +272,7 @@ class AsyncCacheFence(Face):
         on_outage: what to do for this one if the store cannot be reached; the cache's own, if it is not given.
 
         Raises:
-            StoreUnavailable: with on_outage="raise". Else the block goes on without a fence, as `on_outage` tells.
+            StoreUnavailable: with on_outage="refuse" or "raise". Else it goes on without a fence, as `on_outage` tells.
         """
         fenced = AsyncFenced(self._tags(tags), uuid.uuid4().hex, self._terms.fence_life, self._write)
         plan = raise_fences(fenced.tags, fenced.token, fenced.life)

@@ -42,8 +42,8 @@ class RedisCache(Extras, SortedSets):
     LOCATION: redis://, rediss://, unix://, memory://, or a list whose first is the primary.
     KEY_PREFIX, VERSION, KEY_FUNCTION, TIMEOUT: as in Django; fractions of a second count.
     OPTIONS: any field of Policy; `namespace`; `serializer` (signed "pickle" by default, "msgpack", "json" or an
-        instance); `timeout`, seconds for each store operation; `on_outage`, "journal", "outbox", "log" or "raise";
-        `fence_life`; and those of django-redis and of Django's RedisCache that mean something here.
+        instance); `timeout`, seconds for each store operation; `on_outage`, "journal", "outbox", "refuse", "raise" or
+        "log"; `fence_life`; and those of django-redis and of Django's RedisCache that mean something here.
 
     Raises:
         ConfigurationError: when Django makes it, for a setting that cannot work.

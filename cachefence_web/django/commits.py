@@ -189,7 +189,7 @@ class Commits:
         except StoreUnavailable as away:
             raise CommitRefused(
                 "nothing was committed: the cache is to hear of it first, and its store is out of reach."
-                f' OPTIONS["on_outage"] is "raise". {away}') from away
+                f' OPTIONS["on_outage"] says that it is refused then. {away}') from away
         return committing
 
     @staticmethod

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.apps import apps
-from django.db import DatabaseError, connections
+from django.db import DatabaseError, InterfaceError, connections
 
 from cachefence_web.cache import CacheFence
 from cachefence_web.django.audience import audience
@@ -18,6 +18,7 @@ from cachefence_web.django.declared import declared
 from cachefence_web.django.outbox import Looking, is_alone, may_hold
 from cachefence_web.errors import ConfigurationError
 from cachefence_web.following.outbox import attach, drained, stores_of
+from cachefence_web.runtime.outboxes import Busy
 from cachefence_web.stores.base import Store
 
 _NAME = "django"
@@ -43,7 +44,16 @@ def drain(fence: CacheFence) -> dict[str, int]:
         DatabaseError: a database could not be looked into.
     """
     stores = stores_of([*audience(), fence], fence.namespace)
-    return {alias: _drained(alias, fence.namespace, stores) for alias in _aliases()}
+    told: dict[str, int] = {}
+    kept: Exception | None = None
+    for alias in _aliases():
+        try:
+            told[alias] = _drained(alias, fence.namespace, stores)
+        except (DatabaseError, InterfaceError, Busy) as error:  # which keeps nobody from another's rows
+            kept = kept or error
+    if kept is not None:
+        raise kept
+    return told
 
 
 def _aliases() -> list[str]:

@@ -41,12 +41,15 @@ def reads_on(connection: Any) -> bool:
     """
     if connection.vendor != "sqlite":
         return False
-    return str(connection.connection.execute("PRAGMA journal_mode").fetchone()[0]).lower() == "wal"
+    try:
+        return str(connection.connection.execute("PRAGMA journal_mode").fetchone()[0]).lower() == "wal"
+    except connection.Database.Error:  # it is locked, as the statement to come will find
+        return True
 
 
 def _by_default(connection: Any) -> bool:
     settings = connection.settings_dict
-    name = tuple([str(settings.get(part)) for part in ("HOST", "PORT", "NAME", "USER")])
+    name = tuple([str(settings.get(part)) for part in ("HOST", "PORT", "NAME", "USER", "OPTIONS")])
     if name not in _defaults and connection.connection is not None and connection.autocommit:
         try:
             with closing(connection.create_cursor()) as cursor:

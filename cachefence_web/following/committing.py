@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 
+from cachefence_web.asking import OnOutage
 from cachefence_web.cache import AsyncCacheFence, CacheFence
 from cachefence_web.cache.fenced import AsyncFenced, Fenced
 from cachefence_web.core.effects import Outcome
 from cachefence_web.errors import StoreUnavailable
-from cachefence_web.following.outbox import expect, keeps
+from cachefence_web.following.outbox import expect, keeps, refuses
 from cachefence_web.runtime.engine import log
 
 
@@ -37,8 +37,8 @@ class Committing:
         """The namespaces of the caches that are to be told by a row."""
         return _namespaces(self._unheard)
 
-    def before(self) -> None:
-        """Raise the fences.
+    def before(self, *, made: bool = False) -> None:
+        """Raise the fences. made: the commit was made already, so that it is too late to refuse it.
 
         Raises:
             StoreUnavailable: the commit must not be made, for a cache that is told to refuse it cannot be reached.
@@ -46,8 +46,7 @@ class Committing:
         for cache in self._caches if self._tags else ():
             by_row = self._outbox and keeps(cache)
             try:
-                self._fenced.append(
-                    cache.fence_tags(*self._tags, on_outage="raise") if by_row else cache.fence_tags(*self._tags))
+                self._fenced.append(cache.fence_tags(*self._tags, on_outage=_unreached(cache, by_row, made)))
             except StoreUnavailable:
                 if not by_row:
                     self.after(Outcome.ROLLED_BACK)
@@ -86,13 +85,13 @@ class AsyncCommitting:
         """The namespaces of the caches that are to be told by a row."""
         return _namespaces(self._unheard)
 
-    async def before(self) -> None:
+    async def before(self, *, made: bool = False) -> None:
         """Raise the fences, as `Committing.before`."""
         for cache in self._caches if self._tags else ():
             by_row = self._outbox and keeps(cache)
             try:
-                self._fenced.append(await (
-                    cache.fence_tags(*self._tags, on_outage="raise") if by_row else cache.fence_tags(*self._tags)))
+                self._fenced.append(
+                    await cache.fence_tags(*self._tags, on_outage=_unreached(cache, by_row, made)))
             except StoreUnavailable:
                 if not by_row:
                     await self.after(Outcome.ROLLED_BACK)
@@ -133,9 +132,15 @@ class AsyncCommitting:
 def tell(caches: Sequence[CacheFence], tags: tuple[str, ...], outcome: Outcome = Outcome.COMMITTED) -> None:
     """Make good a commit that nobody was told of before it was made; UNKNOWN: one that may still be under way."""
     told = Committing(caches, tags)
-    with suppress(StoreUnavailable):
-        told.before()
+    told.before(made=True)
     told.after(outcome)
+
+
+def _unreached(cache: CacheFence | AsyncCacheFence, by_row: bool, made: bool) -> OnOutage | None:
+    """What becomes of a fence that cannot be raised; None: what the cache says."""
+    if by_row:
+        return "raise"
+    return "journal" if made and refuses(cache) else None
 
 
 def _namespaces(unheard: Sequence[CacheFence | AsyncCacheFence]) -> tuple[str, ...]:

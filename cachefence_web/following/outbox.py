@@ -91,6 +91,11 @@ def keeps(cache: Cache) -> bool:
     return cache._terms.on_outage == "outbox"
 
 
+def refuses(cache: Cache) -> bool:
+    """Whether a commit is not to be made that the cache cannot be told to expect."""
+    return cache._terms.on_outage in ("refuse", "raise")
+
+
 def stores_of(caches: Iterable[Cache], namespace: str) -> list[Store]:
     """The stores of those that the rows of a namespace are for, each once."""
     stores = [cache._terms.store for cache in caches if cache.namespace == namespace]

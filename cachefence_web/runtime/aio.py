@@ -259,11 +259,11 @@ class AsyncRun:
             with recording(tags, flight, lease=lease, store=self._driver.store.identity) as recorded:
                 try:
                     value = await self._driver.workers.call(compute)
+                    return self._driver.engine.computed(key, value, recorded, began)
                 except Exception as error:
                     return self._driver.engine.raised(error, recorded, time.monotonic() - began)
                 except BaseException as error:
                     return Abandoned(error)
-                return self._driver.engine.computed(key, value, recorded, time.monotonic() - began)
 
     async def _compute_many(self, effect: ComputeMany) -> tuple[Computed | Raised | Abandoned | None, ...]:
         leads = effect.leads
@@ -278,13 +278,11 @@ class AsyncRun:
             with recording(tags, *flights, lease=lease, store=store) as recorded:
                 try:
                     values = check_batch(await self._driver.workers.call(partial(effect.compute, keys)))
+                    return self._driver.engine.computed_many(keys, values, recorded, began)
                 except Exception as error:
                     return (self._driver.engine.raised(error, recorded, time.monotonic() - began),) * len(leads)
                 except BaseException as error:
                     return (Abandoned(error),) * len(leads)
-                elapsed = time.monotonic() - began
-                computed = self._driver.engine.computed
-                return tuple([computed(key, values[key], recorded, elapsed) if key in values else None for key in keys])
 
     async def _fly(self, effect: Fly) -> Landing | Overdue:
         ask = effect.ask

@@ -7,8 +7,9 @@ import random
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from types import TracebackType
 from typing import Any
 
@@ -154,13 +155,13 @@ class Engine:
         return self.serializer.dumps(value), Kind.VALUE
 
     def computed(
-        self, key: str, value: Any, recorded: Recording, elapsed: float, *, raw: bool = False
+        self, key: str, value: Any, recorded: Recording, began: float, *, raw: bool = False
     ) -> Computed:
         """The result of a compute, which is recorded still: a lazy value, such as a queryset, reads as it is encoded.
 
         One that cannot be stored says so in the log and is given to its callers.
 
-        raw: the value is bytes to be stored as they are.
+        began: when, on the monotonic clock; raw: the value is bytes to be stored as they are.
         """
         payload: bytes | None = None
         kind, why = Kind.VALUE, ""
@@ -173,7 +174,14 @@ class Engine:
             why = f"it depends on {len(tags)} tags; the most is {MOST_TAGS}: let it depend on the tag of a whole table"
         if why:
             log.error("the value computed for %r is not stored: %s", key, why)
+        elapsed = monotonic() - began
         return Computed(value, payload, tags, recorded.storable, elapsed, kind, _private(recorded), recorded.lag)
+
+    def computed_many(
+        self, keys: Sequence[str], values: Mapping[str, Any], recorded: Recording, began: float
+    ) -> tuple[Computed | None, ...]:
+        """The results of a batch; None for a key that it has not answered."""
+        return tuple([self.computed(key, values[key], recorded, began) if key in values else None for key in keys])
 
     @staticmethod
     def raised(error: Exception, recorded: Recording, elapsed: float) -> Raised:

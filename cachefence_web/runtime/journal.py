@@ -341,7 +341,6 @@ class Outage:
     def _look_again(self) -> None:
         """Nobody is refused meanwhile, unless this cannot be done."""
         with self._lock:
-            self.outboxes.not_again()
             names = self.outboxes.all()
         try:
             self._drain(names)

@@ -53,9 +53,9 @@ class _Block:
 
     def _done(self, engine: Engine, value: Any, raw: bool, policy: Policy | None) -> tuple[Lead, Computed]:
         lead = self._under(policy)
+        done = engine.computed(lead.ask.key, value, self.recording, self._began, raw=raw)
         self._told = True
-        key, elapsed = lead.ask.key, time.monotonic() - self._began
-        return lead, engine.computed(key, value, self.recording, elapsed, raw=raw)
+        return lead, done
 
     def _under(self, policy: Policy | None) -> Lead:
         """The lead with another policy's dates; how consistent it is was settled when it was begun."""

@@ -23,6 +23,7 @@ from cachefence_web.core.effects import (
     StoreEffect,
     TakeInstant,
 )
+from cachefence_web.errors import StoreUnavailable
 from cachefence_web.stores.base import Store
 
 Drain = Callable[[], int]
@@ -117,7 +118,17 @@ class Outboxes:
         if not names:
             return 0
         store.perform(TakeInstant())  # a look at rows is worth nothing before the store is there
-        return sum([drain() for name in names if (drain := self._drains.get(name)) is not None])
+        told, kept = 0, None
+        for drain in [drain for name in names if (drain := self._drains.get(name)) is not None]:
+            try:
+                told += drain()
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # one database that is down keeps nobody from another's rows
+                kept = kept or error
+        if kept is not None:
+            raise kept
+        return told
 
     def all(self) -> list[Hashable]:
         """Their names."""
@@ -138,17 +149,20 @@ class Outboxes:
         self._looked.set()
 
     def again(self, look: Callable[[], None]) -> None:
-        """Have a thread look once more, when a commit that was not seen has ended as its fence would have."""
-        if self._timer is None:
-            self._timer = threading.Timer(self.life, look)
-            self._timer.daemon = True
-            try:
-                self._timer.start()
-            except RuntimeError:  # the interpreter is going down: the next process looks as it begins
-                self._timer = None
+        """Have a thread look once more, when a commit that was not seen has ended as its fence would have.
+
+        One that was to look before that is not needed.
+        """
+        self.not_again()
+        self._timer = threading.Timer(self.life, look)
+        self._timer.daemon = True
+        try:
+            self._timer.start()
+        except RuntimeError:  # the interpreter is going down: the next process looks as it begins
+            self._timer = None
 
     def not_again(self) -> None:
-        """That look is under way, or not to be had."""
+        """That look is not to be had."""
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()

@@ -196,11 +196,11 @@ class Run:
         with self._beating(key, granted), recording(tags, flight, lease=lease, store=store) as recorded:
             try:
                 value = self._driver.call(compute, key)
+                return self._driver.engine.computed(key, value, recorded, began)
             except Exception as error:
                 return self._driver.engine.raised(error, recorded, time.monotonic() - began)
             except BaseException as error:
                 return Abandoned(error)
-            return self._driver.engine.computed(key, value, recorded, time.monotonic() - began)
 
     def _compute_many(self, effect: ComputeMany) -> tuple[Computed | Raised | Abandoned | None, ...]:
         leads = effect.leads
@@ -214,13 +214,11 @@ class Run:
                 held.enter_context(self._beating(lead.ask.key, lead.granted))
             try:
                 values = check_batch(effect.compute(keys))
+                return self._driver.engine.computed_many(keys, values, recorded, began)
             except Exception as error:
                 return (self._driver.engine.raised(error, recorded, time.monotonic() - began),) * len(leads)
             except BaseException as error:
                 return (Abandoned(error),) * len(leads)
-            elapsed = time.monotonic() - began
-            computed = self._driver.engine.computed
-            return tuple([computed(key, values[key], recorded, elapsed) if key in values else None for key in keys])
 
     def _beating(self, key: str, granted: Granted | None) -> AbstractContextManager[None]:
         if granted is None:

@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from cachefence_web.runtime.bypassing import bypassed
+
 MOST = 256
 """Threads of one loop at once. Its own executor has a handful, and computes that wait for one another would fill it."""
 
@@ -37,7 +39,7 @@ class Workers:
         if inspect.iscoroutinefunction(plain) or inspect.iscoroutinefunction(getattr(plain, "__call__", None)):  # noqa: B004
             return await function()
         loop = asyncio.get_running_loop()
-        work = partial(contextvars.copy_context().run, function)
+        work = partial(contextvars.copy_context().run, _run, function)
         result = await loop.run_in_executor(await self._pool_of(loop), work)
         return await result if inspect.isawaitable(result) else result
 
@@ -69,6 +71,14 @@ class Workers:
         known = self._pools.get(asyncio.get_running_loop())
         if known is not None:
             await known[1].aclose()
+
+
+def _run(function: Callable[[], Any]) -> Any:
+    """Run it, and see whether it ends within a transaction that has written: of those here the loop knows nothing."""
+    try:
+        return function()
+    finally:
+        bypassed()
 
 
 _all: weakref.WeakSet[Workers] = weakref.WeakSet()

@@ -8,7 +8,6 @@ commits too, if told to) share one dialect, and call nothing else.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -41,7 +40,7 @@ class Under:
     ) -> None:
         """keep: writes the rows of caches that are told by one; None where there is no transaction for them."""
         self._keep = keep
-        self._before: Callable[[], Awaitable[None] | None]
+        self._before: Callable[..., Awaitable[None] | None]
         self._after: Callable[[Outcome], Awaitable[None] | None]
         self._committing: Committing | AsyncCommitting
         if on_loop:
@@ -55,14 +54,14 @@ class Under:
                 outbox=keep is not None)
             self._before, self._after = done.before, done.after
 
-    def before(self) -> None:
-        """Raise the fences.
+    def before(self, *, made: bool = False) -> None:
+        """Raise the fences. made: the commit was made already.
 
         Raises:
             StoreUnavailable: the commit must not be made; no fence is left that matters.
         """
         try:
-            _settled(self._before())
+            _settled(self._before(made=made))
             namespaces = self._committing.unheard
             if self._keep is not None and namespaces and not self._keep(namespaces):
                 _settled(self._committing.forgo())
@@ -84,8 +83,7 @@ def make_good(database: Database, tags: tuple[str, ...], outcome: Outcome = Outc
     """Tell of a commit after the fact, which may not raise."""
     if tags:
         under = database.under(tags)
-        with suppress(StoreUnavailable):
-            under.before()
+        under.before(made=True)
         under.after(outcome)
 
 

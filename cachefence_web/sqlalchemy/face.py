@@ -79,9 +79,9 @@ def invalidate_on_commit(
     Raises:
         ConfigurationError: now, for a class that is no model, tags that cannot be, and a database whose statements are
             not understood; nothing is followed then.
-        StoreUnavailable: if the cache's on_outage is "raise", from a commit that it could not be told to expect: the
-            transaction is rolled back. With `models`, after the commit: the rows are committed by then, and what they
-            made untrue may be served until it expires.
+        StoreUnavailable: if the cache's on_outage is "refuse" or "raise", from a commit that it could not be told to
+            expect: the transaction is rolled back. With `models`, if it is "raise", after the commit: the rows are
+            committed by then, and what they made untrue may be served until it expires.
     """
     if not isinstance(cast("object", fence), CacheFence | AsyncCacheFence):
         raise ConfigurationError(f"fence is a CacheFence or an AsyncCacheFence, not {fence!r:.60}")

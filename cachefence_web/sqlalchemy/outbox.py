@@ -159,12 +159,15 @@ def _look(engine: Engine, namespace: str, stores: Sequence[Store], table: Table)
     dialect, own = engine.dialect, engine.pool
     pool = NullPool(own._creator, dialect=dialect, _dispatch=own.dispatch)
     with closing(pool.connect()) as connection:
+        looking = Looking(connection, dialect, table)
         try:
-            return drained(Looking(connection, dialect, table), namespace, stores)
-        except dialect.loaded_dbapi.Error:
+            return drained(looking, namespace, stores)
+        except dialect.loaded_dbapi.Error:  # there is no such table, or nothing may be written here, as on a standby
+            connection.rollback()
             with Engine(pool, dialect, engine.url).connect() as another:
-                if inspect(another).has_table(table.name, schema=table.schema):
-                    raise
+                exists = inspect(another).has_table(table.name, schema=table.schema)
+            if exists and looking.any(namespace):
+                raise
             return 0
 
 

@@ -17,7 +17,7 @@ import pytest
 from django.apps import apps
 from django.core.cache import caches
 from django.core.management import CommandError, call_command
-from django.db import IntegrityError, InternalError, connection, connections, transaction
+from django.db import IntegrityError, InternalError, OperationalError, connection, connections, transaction
 from django.test import Client
 
 from cachefence_web import ConfigurationError, StoreUnavailable
@@ -38,7 +38,7 @@ NOWHERE = "redis://127.0.0.1:1/0"
 
 def cache_on(location: str, namespace: str) -> dict[str, Any]:
     return {"BACKEND": "cachefence_web.django.RedisCache", "LOCATION": location,
-            "OPTIONS": {"namespace": namespace, "on_outage": "outbox", "timeout": 0.2, "fence_life": 1.0}}
+            "OPTIONS": {"namespace": namespace, "on_outage": "outbox", "timeout": 1.0, "fence_life": 1.0}}
 
 
 @pytest.fixture
@@ -285,6 +285,24 @@ def test_p6_where_nothing_can_be_written_it_matters_only_that_nothing_waits(
         waiting(namespace, 1)
         with pytest.raises(InternalError, match="read-only"):
             drain(fence())
+
+
+def test_p6_a_database_that_is_down_keeps_nobody_from_another_s_rows(
+    namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def look(alias: str, *_: object) -> int:
+        if alias == "down":
+            raise OperationalError("it is down")
+        told.append(alias)
+        return 1
+
+    monkeypatch.setattr("cachefence_web.django.draining._aliases", lambda: ["down", "default"])
+    monkeypatch.setattr("cachefence_web.django.draining._drained", look)
+    with pytest.raises(OperationalError, match="down"):
+        drain(fence())
+    assert told == ["default"]
 
 
 class Apart:

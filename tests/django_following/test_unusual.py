@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from typing import Any
 
 import pytest
 from django.core.cache import cache
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, connections, transaction
 from django.db.models import QuerySet
 
+from cachefence_web import AsyncCacheFence
 from cachefence_web.django import fence
 from cachefence_web.django.commits import ATTRIBUTE
 from tests.django_following.conftest import standing_in
@@ -87,6 +90,30 @@ def test_p11_nor_is_its_failure(compute: Callable[[], Any], database: Any) -> No
             cached(failing)
         transaction.set_rollback(True)
     assert cached() == "One"
+
+
+@pytest.mark.parametrize("error", [None, LookupError()])
+def test_p11_nor_is_what_a_thread_of_an_event_loop_leaves_open(error: Exception | None, database: Any) -> None:
+    left: list[Any] = []
+
+    def leave_open() -> str:
+        left.append(connections["default"])
+        left[0].inc_thread_sharing()
+        transaction.set_autocommit(False)
+        Book.objects.filter(pk=1).update(title="mine")
+        if error is not None:
+            raise error
+        return "mine"
+
+    async def computed() -> None:
+        async with AsyncCacheFence() as cache:
+            with nullcontext() if error is None else pytest.raises(LookupError):
+                await cache.get_or_set("key", leave_open)
+            await asyncio.to_thread(left[0].close)
+            assert await cache.get_or_set("key", lambda: "One") == "One"
+
+    asyncio.run(computed())
+    assert title() == "One"
 
 
 @pytest.mark.parametrize("inside", [False, True])
@@ -215,3 +242,32 @@ def test_p3_a_snapshot_that_the_role_is_configured_to_is_one(
             elsewhere(lambda: Book.objects.update(title="else"))
             assert cached() == "One"
         assert cached() == "else"
+
+
+@on_postgresql
+def test_p3_what_else_names_a_database_names_its_level_too(
+    vendor: str, database: Any, places: dict[str, dict[str, Any]]
+) -> None:
+    run("DROP ROLE IF EXISTS careful")
+    run("CREATE ROLE careful SUPERUSER LOGIN")
+    run("ALTER ROLE careful SET default_transaction_isolation = 'repeatable read'")
+    for user, seen in [("postgres", "else"), ("careful", "One")]:
+        Book.objects.update(title="One")
+        with standing_in(default={**places[vendor], "USER": "", "OPTIONS": {"user": user}}), transaction.atomic():
+            assert Author.objects.count() == 2
+            elsewhere(lambda: Book.objects.update(title="else"))
+            assert cached() == seen
+        assert cached() == "else"
+
+
+@on_sqlite
+def test_of_a_locked_database_django_s_own_error_tells(
+    vendor: str, database: Any, places: dict[str, dict[str, Any]]
+) -> None:
+    there = {**places[vendor], "OPTIONS": {"timeout": 0}}
+    with closing(sqlite3.connect(there["NAME"], isolation_level=None)) as other, standing_in(default=there):
+        assert Book.objects.exists()
+        connection.close()
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(OperationalError, match="locked"):
+            list(Book.objects.iterator())

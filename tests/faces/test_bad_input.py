@@ -138,7 +138,7 @@ async def test_a_named_policy_is_used_and_an_option_of_the_call_goes_over_it(fac
     ({"url": None}, "redis-py client"), ({"url": object()}, "redis-py client"), ({"namespace": ""}, "a namespace is"),
     ({"namespace": "a b"}, "a namespace is"), ({"namespace": "{a}"}, "a namespace is"),
     ({"namespace": 7}, "a namespace is"), ({"policy": {"ttl": 5}}, "write Policy"), ({"timeout": 0}, "positive"),
-    ({"policies": {"a": 5}}, "write Policy"), ({"on_outage": "ignore"}, "'journal', 'log', 'outbox' or 'raise'"),
+    ({"policies": {"a": 5}}, "write Policy"), ({"on_outage": "ignore"}, "'journal', 'outbox', 'refuse'"),
     ({"fence_life": -1}, "positive"), ({"serializer": "yaml"}, "msgpack"), ({"serializer": "pickle"}, "secret"),
 ]))
 def test_a_cache_that_cannot_work_is_refused_when_it_is_made(options: dict[str, Any], says: str) -> None:

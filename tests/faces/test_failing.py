@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from cachefence_web import ComputeFailed, SerializationError
-from tests.faces.places import Compute, Face, Place
+from cachefence_web import CacheFence, ComputeFailed, SerializationError
+from cachefence_web.core.effects import Claim
+from cachefence_web.serializers import Json
+from tests.faces.places import LONG, Compute, Face, Place
 
 
 class Broken(Exception):
@@ -154,3 +157,52 @@ async def test_stats_say_how_callers_were_answered(place: Place, face: Face) -> 
         2, 1, 1, 1, 1, 1)
     counted.hits = 100
     assert face.stats().hits == 2, "what was handed out is a copy"
+
+
+class Stopped(BaseException):
+    """What stops a worker, at whatever it is."""
+
+
+class Reading(Json):
+    """One that reads lazy values: some break."""
+
+    def dumps(self, value: object) -> bytes:
+        if isinstance(value, BaseException):
+            raise value
+        return super().dumps(value)
+
+
+@pytest.mark.parametrize("colour", ["threads", "tasks"])
+@pytest.mark.parametrize("ways", ["one", "many", "by hand"])
+async def test_p8_an_encoding_that_raises_is_a_compute_that_raises(colour: str, ways: str) -> None:
+    with CacheFence(serializer=Reading()) as fence, ThreadPoolExecutor() as pool:
+        face = Face(fence, colour, pool)
+        with pytest.raises(Broken, match="the database"):
+            await led(face, ways, Broken("the database"))
+        with pytest.raises(Broken, match="the database"):
+            await face.get_or_set("book", Compute("too soon"), wait=0.05)
+        assert fence.stats().failures
+
+
+@pytest.mark.parametrize("colour", ["threads", "tasks"])
+@pytest.mark.parametrize("ways", ["one", "many", "by hand"])
+async def test_p7_who_is_stopped_while_a_value_is_encoded_holds_up_nobody(colour: str, ways: str) -> None:
+    with CacheFence(serializer=Reading()) as fence, ThreadPoolExecutor() as pool:
+        face = Face(fence, colour, pool)
+        with pytest.raises(Stopped):
+            await led(face, ways, Stopped())
+        assert fence._terms.store.perform(Claim("book", "another", LONG)).lease is not None
+
+
+async def led(face: Face, ways: str, value: object) -> None:
+    match ways:
+        case "one":
+            await face.get_or_set("book", lambda: value)
+        case "many":
+            await face.get_or_set_many(["book"], lambda keys: dict.fromkeys(keys, value))
+        case _ if face.colour == "tasks":
+            async with face.fence.aio.leading(await face.begin("book")) as leading:
+                await leading.finish(value)
+        case _:
+            with face.fence.leading(face.fence.begin("book")) as leading:  # type: ignore[arg-type]
+                leading.finish(value)

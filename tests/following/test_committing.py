@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cachefence_web import AsyncCacheFence, CacheFence, StoreUnavailable
+from cachefence_web.asking import OnOutage
 from cachefence_web.cache.fenced import AsyncFenced
 from cachefence_web.core.effects import Fence, Lift, Outcome
 from cachefence_web.core.fencing import AT_ONCE
@@ -85,13 +86,32 @@ def test_no_tags_no_round_trip(cache: CacheFence, monkeypatch: pytest.MonkeyPatc
     assert trips == []
 
 
-def test_p6_a_cache_out_of_reach_refuses_and_the_others_forget_the_fence(cache: CacheFence) -> None:
+@pytest.mark.parametrize("on_outage", ["refuse", "raise"])
+def test_p6_a_cache_out_of_reach_refuses_and_the_others_forget_the_fence(
+    cache: CacheFence, on_outage: OnOutage
+) -> None:
     compute(cache, "book:1")
-    refusing = CacheFence(GONE, timeout=0.2, on_outage="raise")
+    refusing = CacheFence(GONE, timeout=0.2, on_outage=on_outage)
     with pytest.raises(StoreUnavailable):
         Committing([cache, refusing], ("book:1",)).before()
     assert cache.get("k") == "v"
     assert cache.get_or_set("k", lambda: "again", consistency="strict") == "v"  # no fence is pending
+
+
+def test_p6_one_that_refuses_commits_keeps_what_other_writes_make_untrue(namespace: str) -> None:
+    refusing = CacheFence(GONE, namespace=namespace, timeout=0.2, on_outage="refuse")
+    with pytest.raises(StoreUnavailable), refusing.fencing("book:1"):
+        pytest.fail("the block has begun")
+    assert refusing.stats().journaled == 0
+    refusing.invalidate_tags("book:1")
+    assert refusing.stats().journaled == 1
+
+
+@pytest.mark.parametrize("on_outage", ["refuse", "raise"])
+def test_p6_a_commit_that_was_made_is_not_refused_but_remembered(namespace: str, on_outage: OnOutage) -> None:
+    refusing = CacheFence(GONE, namespace=namespace, timeout=0.2, on_outage=on_outage)
+    tell([refusing], ("book:1",))
+    assert refusing.stats().journaled > 0
 
 
 def test_p6_a_cache_that_logs_does_neither_refuse_nor_raise(caplog: pytest.LogCaptureFixture) -> None:

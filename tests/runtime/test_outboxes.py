@@ -165,6 +165,31 @@ def test_p4_a_row_whose_process_died_behind_the_look_is_told_when_its_fence_woul
     assert not outage.shut
 
 
+def test_p4_a_later_failure_has_a_later_look(store: Fickle, box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[float] = []
+    monkeypatch.setattr(threading.Timer, "start", lambda timer: begun.append(timer.interval))
+    outage = Outage("test", pause=lambda failures: 0.01 * bool(failures))
+    outage.attach("box", box.drain, store, LONG)
+    outage.refused((Read("k"),))
+    until(lambda: not outage.shut)
+    outage.expect()
+    until(lambda: not outage.shut)
+    assert begun == [LONG, LONG]
+    outage.close()
+
+
+def test_p6_a_database_that_is_down_keeps_nobody_from_another_s_rows(outage: Outage, store: Fickle, box: Box) -> None:
+    down = Box(store)
+    down.broken, box.rows = OSError("no database"), ["a"]
+    outage.attach("down", down.drain, store, LONG)
+    outage.attach("box", box.drain, store, LONG)
+    outage.refused((Read("k"),))
+    until(lambda: not box.rows)
+    assert outage.refused((Read("k"),)) is not None
+    down.broken = None
+    until(lambda: not outage.shut)
+
+
 def test_p6_a_late_look_that_fails_is_had_before_the_store_is_read_again(
     outage: Outage, store: Fickle, box: Box
 ) -> None:

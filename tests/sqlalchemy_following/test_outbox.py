@@ -59,7 +59,7 @@ async def kept_there(async_engine: AsyncEngine) -> AsyncIterator[AsyncEngine]:
 
 
 def outboxed(url: str, namespace: str) -> CacheFence:
-    return CacheFence(url, namespace=namespace, timeout=0.2, fence_life=1.0, on_outage="outbox")
+    return CacheFence(url, namespace=namespace, timeout=1.0, fence_life=1.0, on_outage="outbox")
 
 
 def in_words(engine: Engine) -> None:
@@ -230,6 +230,21 @@ def test_p6_while_another_tells_nobody_is_done(
             with pytest.raises(Busy):
                 drain_outbox(postgres, fence, TABLE)
         assert drain_outbox(postgres, fence, TABLE) == 1
+    TABLE.metadata.drop_all(postgres)
+
+
+def test_p6_where_nothing_can_be_written_it_matters_only_that_nothing_waits(
+    postgres: Engine, namespace: str, redis_url: str
+) -> None:
+    TABLE.metadata.create_all(postgres)
+    there = create_engine(postgres.url, connect_args={"options": "-c default_transaction_read_only=on"})
+    with outboxed(redis_url, namespace) as fence:
+        assert drain_outbox(there, fence, TABLE) == 0
+        with postgres.begin() as connection:
+            waiting(connection, namespace, 1)
+        with pytest.raises(Exception, match="read-only"):
+            drain_outbox(there, fence, TABLE)
+    there.dispose()
     TABLE.metadata.drop_all(postgres)
 
 
