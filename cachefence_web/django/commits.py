@@ -68,8 +68,8 @@ class Commits:
         self._tested = Touched()
         self._snapshots = has_snapshots(connection)
         self._parts: WeakSet[Any] = WeakSet()
-        for name, wrapped in (("_commit", self._committing), ("_rollback", self._rolling_back),
-                              ("_close", self._closing), ("_set_autocommit", self._setting_autocommit),
+        for name, wrapped in (("_commit", self._committing), ("_rollback", self._giving_up),
+                              ("_close", self._giving_up), ("_set_autocommit", self._setting_autocommit),
                               ("chunked_cursor", self._reading_in_parts)):
             setattr(connection, name, wrapped(getattr(connection, name)))
 
@@ -241,8 +241,9 @@ class Commits:
         open_ = not connection.autocommit or self._within() is True
         return open_ and not self.in_test() and not outbox.is_alone(connection)
 
-    def _rolling_back(self, original: Callable[[], R]) -> Callable[[], R]:
-        def rollback() -> R:
+    def _giving_up(self, original: Callable[[], R]) -> Callable[[], R]:
+        """A rollback, or a close: what was not committed by then never is."""
+        def give_up() -> R:
             self.notice()
             try:
                 return original()
@@ -250,18 +251,7 @@ class Commits:
                 self.over()
                 self._test_over()
 
-        return rollback
-
-    def _closing(self, original: Callable[[], R]) -> Callable[[], R]:
-        def close() -> R:
-            self.notice()
-            try:
-                return original()
-            finally:
-                self.over()
-                self._test_over()
-
-        return close
+        return give_up
 
     def _setting_autocommit(self, original: Callable[[bool], R]) -> Callable[[bool], R]:
         def set_autocommit(autocommit: bool) -> R:

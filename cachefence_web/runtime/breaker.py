@@ -5,9 +5,10 @@ A refusal costs no deadline, so it opens nothing: what refuses at once is found 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from time import monotonic
+
+from cachefence_web.chance import chance
 
 REST = 1.0
 """Seconds, jittered by half of it, for which a silent store is left alone."""
@@ -24,7 +25,7 @@ class Breaker:
 
     __slots__ = ("_chance", "_clock", "_probing", "_until", "is_open")
 
-    def __init__(self, clock: Callable[[], float] = monotonic, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, clock: Callable[[], float] = monotonic, chance: Callable[[], float] = chance.random) -> None:
         self._clock = clock
         self._chance = chance
         self.close()

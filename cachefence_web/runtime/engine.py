@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import secrets
 import threading
 from collections import OrderedDict
@@ -13,6 +12,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any
 
+from cachefence_web.chance import chance
 from cachefence_web.core.effects import Effect
 from cachefence_web.core.entry import Entry, Kind
 from cachefence_web.core.flight import (
@@ -84,7 +84,7 @@ class Engine:
     serializer: Serializer
     flights: Flights
     outage: Outage = field(default_factory=Outage)
-    chance: Callable[[], float] = random.random
+    chance: Callable[[], float] = chance.random
     token: Callable[[], str] = lambda: secrets.token_hex(16)
     counters: Counters = field(default_factory=Counters)
     _errors: OrderedDict[Lease, tuple[BaseException, TracebackType | None]] = field(default_factory=OrderedDict)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import random
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from cachefence_web.chance import chance
 from cachefence_web.core.effects import StoreEffect, Wait
 from cachefence_web.core.journal import Journal, Owed
 from cachefence_web.errors import StoreUnavailable
@@ -36,7 +36,7 @@ LONGEST_LOOK = 2.0
 
 def pause_after(failures: int) -> float:
     """Seconds to the next try: none before the first, then longer each time."""
-    return min(LONGEST, FIRST * 2 ** min(failures - 1, 10)) * (0.5 + random.random()) if failures else 0.0  # noqa: S311
+    return min(LONGEST, FIRST * 2 ** min(failures - 1, 10)) * (0.5 + chance.random()) if failures else 0.0
 
 
 class Outage:

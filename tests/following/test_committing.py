@@ -99,19 +99,19 @@ def test_p6_a_cache_out_of_reach_refuses_and_the_others_forget_the_fence(
 
 
 def test_p6_one_that_refuses_commits_keeps_what_other_writes_make_untrue(namespace: str) -> None:
-    refusing = CacheFence(GONE, namespace=namespace, timeout=0.2, on_outage="refuse")
-    with pytest.raises(StoreUnavailable), refusing.fencing("book:1"):
-        pytest.fail("the block has begun")
-    assert refusing.stats().journaled == 0
-    refusing.invalidate_tags("book:1")
-    assert refusing.stats().journaled == 1
+    with CacheFence(GONE, namespace=namespace, timeout=0.2, on_outage="refuse") as refusing:
+        with pytest.raises(StoreUnavailable), refusing.fencing("book:1"):
+            pytest.fail("the block has begun")
+        assert refusing.stats().journaled == 0
+        refusing.invalidate_tags("book:1")
+        assert refusing.stats().journaled == 1
 
 
 @pytest.mark.parametrize("on_outage", ["refuse", "raise"])
 def test_p6_a_commit_that_was_made_is_not_refused_but_remembered(namespace: str, on_outage: OnOutage) -> None:
-    refusing = CacheFence(GONE, namespace=namespace, timeout=0.2, on_outage=on_outage)
-    tell([refusing], ("book:1",))
-    assert refusing.stats().journaled > 0
+    with CacheFence(GONE, namespace=namespace, timeout=0.2, on_outage=on_outage) as refusing:
+        tell([refusing], ("book:1",))
+        assert refusing.stats().journaled > 0
 
 
 def test_p6_a_cache_that_logs_does_neither_refuse_nor_raise(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,12 +7,12 @@ to a claim, at the primary, which looks again: to be behind costs one more look,
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any, TypeGuard, TypeVar, cast
 
+from cachefence_web.chance import chance
 from cachefence_web.core.effects import Read, StoreEffect
 from cachefence_web.errors import ConfigurationError, StoreUnavailable
 from cachefence_web.stores.opening import is_one_server
@@ -185,7 +185,7 @@ R = TypeVar("R", bound=Replica | AsyncReplica)
 
 def _chosen(replicas: Sequence[R], now: float) -> R | None:
     """Any of those that are to be asked."""
-    at = random.randrange(len(replicas))  # noqa: S311 - no secret
+    at = chance.randrange(len(replicas))
     return next((one for one in (*replicas[at:], *replicas[:at]) if one.condition.is_fit(now)), None)
 
 

@@ -6,10 +6,10 @@ in case it was not told. So a process that waits sends a few commands a second, 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from cachefence_web.chance import chance
 from cachefence_web.core.effects import Wait
 from cachefence_web.stores.redis.names import Names
 from cachefence_web.stores.redis.refusals import checked
@@ -29,7 +29,7 @@ _REMEMBERED = 10_000
 
 def pause(*, listening: bool) -> float:
     """Seconds until the leases are asked for again; sooner where nobody tells. Jittered: processes shall not march."""
-    return random.uniform(0.3, 0.6) if listening else random.uniform(0.11, 0.19)  # noqa: S311 - no secret
+    return chance.uniform(0.3, 0.6) if listening else chance.uniform(0.11, 0.19)
 
 
 class Watch:

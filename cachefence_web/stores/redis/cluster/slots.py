@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic
 from typing import Any, NamedTuple, TypeAlias
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import AuthenticationError, ClusterDownError, ResponseError
 
+from cachefence_web.chance import chance
 from cachefence_web.errors import StoreUnavailable
 from cachefence_web.stores.redis.names import Names
 from cachefence_web.stores.redis.refusals import twin
@@ -101,7 +101,7 @@ class Slots:
         Last those that were silent when they were last asked for anything.
         """
         known = [*self.nodes, *self._others]
-        random.shuffle(known)
+        chance.shuffle(known)
         named = [node for node in seeds if node not in known]
         ordered = dict.fromkeys([*known[:1], *named[:1], *known[1:], *named[1:]])
         return sorted(ordered, key=self._suspects.__contains__)

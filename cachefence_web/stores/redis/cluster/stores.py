@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import cached_property, partial
 from time import monotonic
 from typing import Any, TypeVar, cast
 
+from cachefence_web.chance import chance
 from cachefence_web.stores.redis.aio import AsyncRedisStore
 from cachefence_web.stores.redis.cluster.commands import ClusterCommands
 from cachefence_web.stores.redis.cluster.line import ClusterLine
@@ -133,4 +133,4 @@ def _nodes(opening: ClusterOpening, commands: Commands) -> Nodes:
 
 def _any_way(nodes: Nodes) -> Opening:
     """To any node: what is published on one is heard on all."""
-    return nodes.opening.to(random.choice(nodes.commands.slots.nodes or nodes.opening.seeds))  # noqa: S311 - no secret
+    return nodes.opening.to(chance.choice(nodes.commands.slots.nodes or nodes.opening.seeds))
