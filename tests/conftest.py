@@ -12,12 +12,12 @@ from uuid import uuid4
 
 import pytest
 
-from tests import postgres
+from tests import sharing
 from tests.servers import RedisServer, describe_redis, redis_binaries
 
 HERE = Path(__file__).parent
 
-postgres_server = postgres.postgres_server
+postgres_server = sharing.postgres_server
 
 # What a folder's tests import; without it the folder is not collected, and naming it collects nothing,
 # which is an error. The rest must run where no framework is installed.

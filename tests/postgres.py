@@ -7,11 +7,9 @@ import pwd
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
-
-import pytest
 
 from tests.servers import Server, ServerNotFound, package_folder
 
@@ -98,13 +96,3 @@ class PostgresServer(Server):
 
 def _unprivileged_account() -> int | None:
     return pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """A PostgreSQL for all tests of a folder; those whose tables have the names of others' take one of their own.
-
-    That is done by naming it in the folder's conftest.py: `postgres_server = postgres.postgres_server`.
-    """
-    with PostgresServer() as server:
-        yield server

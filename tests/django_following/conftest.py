@@ -13,10 +13,10 @@ from django.core.management import call_command
 from django.db import connections
 from django.test import Client
 
-from tests import postgres
+from tests import sharing
 from tests.postgres import PostgresServer
 
-postgres_server = postgres.postgres_server
+postgres_server = sharing.postgres_server
 
 VENDORS = ("sqlite", "postgresql")
 

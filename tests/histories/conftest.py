@@ -1,5 +1,5 @@
 """A PostgreSQL whose connections are cut."""
 
-from tests import postgres
+from tests import sharing
 
-postgres_server = postgres.postgres_server
+postgres_server = sharing.postgres_server

@@ -14,13 +14,13 @@ from sqlalchemy.orm import Session
 
 from cachefence_web import AsyncCacheFence, CacheFence
 from cachefence_web.sqlalchemy import Following, invalidate_on_commit
-from tests import postgres as postgresql
+from tests import sharing
 from tests.postgres import PostgresServer
 from tests.sqlalchemy_following.hearing import Heard, listen
 from tests.sqlalchemy_following.library import Base, empty, fill, new_engine, postgres_url
 from tests.sqlalchemy_following.pages import Page
 
-postgres_server = postgresql.postgres_server
+postgres_server = sharing.postgres_server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
