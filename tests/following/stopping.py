@@ -21,8 +21,8 @@ def stopped_before_its_commit(monkeypatch: pytest.MonkeyPatch, write: Callable[[
     before = Committing.before
     failed: list[BaseException] = []
 
-    def stop(self: Committing) -> None:
-        before(self)
+    def stop(self: Committing, *, made: bool = False) -> None:
+        before(self, made=made)
         fenced.set()
         assert on.wait(PATIENCE)
 

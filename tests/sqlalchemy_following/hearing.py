@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from cachefence_web import AsyncCacheFence, CacheFence
+from cachefence_web.asking import OnOutage
 from cachefence_web.cache.fenced import AsyncFenced, Fenced
 from cachefence_web.core.effects import Outcome
 
@@ -33,15 +34,15 @@ def listen(monkeypatch: pytest.MonkeyPatch) -> Heard:
     heard = Heard()
     fence, afence, lift, alift = CacheFence.fence_tags, AsyncCacheFence.fence_tags, Fenced.lift, AsyncFenced.lift
 
-    def fence_tags(self: CacheFence, *tags: str) -> Fenced:
+    def fence_tags(self: CacheFence, *tags: str, on_outage: OnOutage | None = None) -> Fenced:
         heard.at_fence()
         heard.said.append(frozenset(tags))
-        return fence(self, *tags)
+        return fence(self, *tags, on_outage=on_outage)
 
-    async def afence_tags(self: AsyncCacheFence, *tags: str) -> AsyncFenced:
+    async def afence_tags(self: AsyncCacheFence, *tags: str, on_outage: OnOutage | None = None) -> AsyncFenced:
         heard.at_fence()
         heard.said.append(frozenset(tags))
-        return await afence(self, *tags)
+        return await afence(self, *tags, on_outage=on_outage)
 
     def lifted(self: Fenced, outcome: Outcome) -> None:
         heard.at_lift()

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_scoped_session, async_sessionmaker
 
 from cachefence_web import AsyncCacheFence, CacheFence
+from cachefence_web.asking import OnOutage
 from cachefence_web.cache.fenced import AsyncFenced
 from cachefence_web.core.effects import Outcome
 from tests.sqlalchemy_following.hearing import Heard
@@ -83,10 +84,10 @@ async def test_p3_the_event_loop_runs_while_a_commit_is_fenced(
     asked, answer = asyncio.Event(), asyncio.Event()
     fence_tags = AsyncCacheFence.fence_tags
 
-    async def slow(self: AsyncCacheFence, *tags: str) -> AsyncFenced:
+    async def slow(self: AsyncCacheFence, *tags: str, on_outage: OnOutage | None = None) -> AsyncFenced:
         asked.set()
         await answer.wait()
-        return await fence_tags(self, *tags)
+        return await fence_tags(self, *tags, on_outage=on_outage)
 
     monkeypatch.setattr(AsyncCacheFence, "fence_tags", slow)
     committing = asyncio.create_task(commit(async_engine, "New"))
@@ -133,9 +134,9 @@ async def test_p7_a_commit_cancelled_while_its_fence_goes_up_is_none(
     asked = asyncio.Event()
     fence_tags = AsyncCacheFence.fence_tags
 
-    async def endless(self: AsyncCacheFence, *tags: str) -> AsyncFenced:
+    async def endless(self: AsyncCacheFence, *tags: str, on_outage: OnOutage | None = None) -> AsyncFenced:
         if self is not other:
-            return await fence_tags(self, *tags)
+            return await fence_tags(self, *tags, on_outage=on_outage)
         asked.set()
         await asyncio.Event().wait()
         raise AssertionError

@@ -68,8 +68,8 @@ async def test_p3_a_value_in_an_event_loop_is_as_close_to_commits_as_it_says(
     fenced, on, made = asyncio.Event(), asyncio.Event(), [""]
     before = AsyncCommitting.before
 
-    async def stop(self: AsyncCommitting) -> None:
-        await before(self)
+    async def stop(self: AsyncCommitting, *, made: bool = False) -> None:
+        await before(self, made=made)
         fenced.set()
         await on.wait()
 
