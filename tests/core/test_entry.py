@@ -27,7 +27,7 @@ def test_an_entry_adds_at_most_64_bytes_and_its_tags(entry: Entry) -> None:
     assert len(entry.encode()) - len(entry.payload) - tags <= 64
 
 
-@settings(max_examples=3_000, deadline=None)
+@settings(max_examples=10_000, deadline=None)
 @given(entries, st.data())
 def test_p12_damaged_bytes_are_an_entry_or_a_miss(entry: Entry, data: st.DataObject) -> None:
     raw = bytearray(entry.encode())

@@ -90,7 +90,7 @@ def said(headers: Headers, name: bytes) -> list[bytes]:
     return [value for given, value in headers if given.lower() == name]
 
 
-@settings(max_examples=300)
+@settings(max_examples=600)
 @given(_requests, _requests, _responses, _policies, _outcomes, DATE)
 def test_nothing_raises_and_nothing_is_injected(
     request: Request, other: Request, response: Response, policy: ResponsePolicy, outcome: Outcome, now: float
@@ -117,7 +117,7 @@ def test_nothing_raises_and_nothing_is_injected(
         assert not {*b"\r\n\0"}.intersection(name + value), (name, value)
 
 
-@settings(max_examples=300)
+@settings(max_examples=600)
 @given(_requests, _responses, _policies, _outcomes)
 def test_a_304_and_an_answer_to_head_have_no_body_and_all_else_the_length_it_says(
     request: Request, response: Response, policy: ResponsePolicy, outcome: Outcome
@@ -135,7 +135,7 @@ def test_a_304_and_an_answer_to_head_have_no_body_and_all_else_the_length_it_say
     assert served.status in (verdict.stored.response.status, 206, 304, 416)
 
 
-@settings(max_examples=800)
+@settings(max_examples=1500)
 @given(_requests, _responses, _policies, st.booleans())
 def test_p11_what_says_that_it_is_not_for_sharing_is_not_shared(
     request: Request, response: Response, policy: ResponsePolicy, personal: bool
@@ -164,7 +164,7 @@ def test_p11_what_says_that_it_is_not_for_sharing_is_not_shared(
 _SECRET = b"b6f1"
 
 
-@settings(max_examples=300)
+@settings(max_examples=600)
 @given(_headers, _responses, st.sampled_from(["cookie", "authorization", "x-api-key"]), _policies)
 def test_p11_a_personal_answer_never_has_the_key_of_another_visitor(
     headers: Headers, response: Response, credential: str, policy: ResponsePolicy

@@ -59,7 +59,7 @@ def test_every_flipped_bit_is_a_miss() -> None:
         assert unpack(bytes(flipped)) is None
 
 
-@settings(max_examples=500)
+@settings(max_examples=1000)
 @given(st.binary())
 @example(b"")
 @example(b"\x80\x04\x95")
@@ -72,7 +72,7 @@ def sealed(fields: bytes, version: int = VERSION) -> bytes:
     return struct.pack(">BI", version, zlib.crc32(fields)) + fields
 
 
-@settings(max_examples=500)
+@settings(max_examples=1000)
 @given(st.binary() | _values.map(msgspec.msgpack.encode))
 def test_p12_foreign_bytes_with_a_right_checksum_are_a_miss(fields: bytes) -> None:
     assert unpack(sealed(fields)) is None
