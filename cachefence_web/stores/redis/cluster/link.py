@@ -137,12 +137,15 @@ class ClusterLink:
         return answer
 
     def _send(self, pipelines: Mapping[Node, list[Command]], deadline: float, *, repeat: bool) -> Sent:
-        """Everything is connected before anything is told, and told to all before any answer is waited for."""
+        """Everything is connected before anything is told, and told to all before any answer is waited for.
+
+        One that cannot be connected to leaves half of the time to those behind it.
+        """
         greetings = self._greetings
         answers: dict[Node, Replies | Lost] = {}
         told: dict[Node, tuple[Link, bool]] = {}
-        patience = deadline if len(pipelines) == 1 else self._share(deadline)
-        for node in pipelines:
+        for node in self._nodes.commands.slots.trusted_first(pipelines):
+            patience = deadline if len(pipelines) == 1 else self._share(deadline)
             self._attempt(node, answers, told, sent=False,
                           act=partial(self._link, node, patience, check=not repeat))
         for node, (one, _) in list(told.items()):

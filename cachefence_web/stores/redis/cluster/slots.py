@@ -104,7 +104,11 @@ class Slots:
         chance.shuffle(known)
         named = [node for node in seeds if node not in known]
         ordered = dict.fromkeys([*known[:1], *named[:1], *known[1:], *named[1:]])
-        return sorted(ordered, key=self._suspects.__contains__)
+        return self.trusted_first(ordered)
+
+    def trusted_first(self, nodes: Iterable[Node]) -> list[Node]:
+        """The nodes in their order, but last those that were silent when they were last asked for anything."""
+        return sorted(nodes, key=self._suspects.__contains__)
 
     def unserved(self, slot: int) -> Exception:
         """Why a slot has no owner."""
