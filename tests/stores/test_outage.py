@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from select import select
 from time import monotonic
 from typing import Any
 
@@ -19,12 +20,12 @@ from cachefence_web.errors import StoreUnavailable
 from cachefence_web.stores.redis import open_async_store, open_store, storetime
 from cachefence_web.stores.redis.link import BoundedSocket
 from tests.servers import RedisServer, describe_redis, redis_binaries
-from tests.stores.build import PATIENT, Blocking, entry_of, fill, granted, servable
+from tests.stores.build import PATIENT, Blocking, entry_of, fill, granted, hurry, servable
 
 MINUTE = 60.0
 DEADLINE = 0.3
-GENEROUS = 3.0
-"""Seconds within which an operation with that deadline has ended on a busy machine, and far from redis-py's own."""
+GENEROUS = 4.5
+"""Seconds within which an operation with that deadline has ended on a busy machine, and before redis-py's own, five."""
 
 COLOURS = pytest.mark.parametrize("asynchronous", [False, True], ids=["sync", "async"])
 
@@ -50,13 +51,15 @@ def test_p6_a_hung_server_costs_one_deadline_and_is_forgiven(
     new_redis: Callable[..., RedisServer], namespace: str, asynchronous: bool
 ) -> None:
     server = new_redis()
-    store = opened(server.url, namespace, asynchronous=asynchronous, timeout=DEADLINE)
+    store = opened(server.url, namespace, asynchronous=asynchronous)
     fill(store, "k", "a")
     server.pause()
+    hurry(store, DEADLINE)
     for effect in (Read("k"), Invalidate(("a",)), Claim("k", "t", MINUTE)):
         assert "`timeout`" in refused(store, effect)
     assert all(isinstance(one, StoreUnavailable) for one in store.perform_all([Read("k"), TakeInstant()]))
     server.resume()
+    hurry(store, PATIENT)
     assert store.perform(TakeInstant())
     store.close()
 
@@ -67,10 +70,12 @@ def test_p6_who_comes_late_to_an_attempt_that_fails_has_a_deadline_of_their_own(
     server = new_redis()
 
     async def late() -> Lease:
-        store = open_async_store(server.url, namespace, timeout=2.0)
+        store = open_async_store(server.url, namespace, timeout=1.0)
         server.pause()
+        line, _ = store._here()
         first = asyncio.ensure_future(store.perform(TakeInstant()))
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(0.1)
+        line._timeout = PATIENT
         second = asyncio.ensure_future(store.perform(TakeInstant()))
         with pytest.raises(StoreUnavailable):
             await first
@@ -137,7 +142,7 @@ def unreachable(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("url", "timeout"), [
-    ("redis://{}", 1.0), ("redis+sentinel://{}/shop", 2.0),
+    ("redis://{}", 2.5), ("redis+sentinel://{}/shop", 2.5),
 ], ids=["plain", "sentinel"])
 def test_p6_all_addresses_of_a_host_share_one_deadline(
     unreachable: str, namespace: str, url: str, timeout: float
@@ -146,7 +151,7 @@ def test_p6_all_addresses_of_a_host_share_one_deadline(
     began = monotonic()
     with pytest.raises(StoreUnavailable):
         store.perform(Read("k"))
-    assert monotonic() - began < GENEROUS, "it is four seconds if each has the time that is meant for all"
+    assert monotonic() - began < timeout * 3, "it is four times as long if each has the time that is meant for all"
     store.close()
 
 
@@ -275,12 +280,13 @@ class Deaf(BoundedSocket):
 
 def test_p2_a_delayed_put_arrives_late(new_redis: Callable[..., RedisServer], namespace: str) -> None:
     server = new_redis()
-    slow = open_store(server.url, namespace, timeout=DEADLINE)
+    slow = open_store(server.url, namespace, timeout=PATIENT)
     other = open_store(server.url, namespace, timeout=PATIENT)
     lease = slow.perform(TakeInstant())
     # Half of what its caller waits, so that there is no doubt on which side of it the server wakes up.
     slow._commands._deadline = int(DEADLINE * 500_000)
     server.pause()
+    hurry(slow, DEADLINE)
     with pytest.raises(StoreUnavailable):
         slow.perform(Put("k", entry_of(lease, payload=b"old"), MINUTE, ANY))
     server.resume()
@@ -339,6 +345,7 @@ def test_p6_a_pool_that_is_used_up_is_waited_for_until_the_deadline(
         store.perform(Read("k"))
     for link in held:
         store._pool.give(link)
+    hurry(store, PATIENT)
     assert store.perform(TakeInstant())
     store.close()
 
@@ -375,6 +382,69 @@ async def test_p6_a_slow_command_costs_its_caller_and_nobody_behind_it(redis_url
     assert look.entry is not None
     assert look.entry.payload == b"v"
     assert servable(look)
+    await store.aclose()
+
+
+def test_p6_what_arrived_while_the_process_stood_still_is_an_answer(
+    redis_url: str, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive, late = BoundedSocket.recv_into, True
+
+    def stand_still(bounded: BoundedSocket, buffer: Any) -> int:
+        if late:
+            select([bounded], [], [], PATIENT)
+            bounded.deadline = monotonic() - 1.0
+        return receive(bounded, buffer)
+
+    store = open_store(redis_url, namespace, timeout=PATIENT)
+    fill(store, "k", payload=b"v")
+    monkeypatch.setattr(BoundedSocket, "recv_into", stand_still)
+    entry = store.perform(Read("k")).entry
+    assert entry is not None
+    assert entry.payload == b"v"
+    late = False
+    assert store.perform(TakeInstant())
+    store.close()
+
+
+def test_p6_nothing_is_waited_for_after_the_deadline() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        one.settimeout(PATIENT)
+        bounded, buffer = BoundedSocket(one, monotonic() - 1.0), bytearray(8)
+        other.sendall(b"ab")
+        assert bounded.recv_into(buffer) == 2
+        with pytest.raises(TimeoutError):
+            bounded.recv_into(buffer)
+        with pytest.raises(TimeoutError):
+            bounded.sendall(b"ab")
+        assert one.gettimeout() == PATIENT
+
+
+async def test_p6_what_arrived_while_the_loop_stood_still_is_an_answer(redis_url: str, namespace: str) -> None:
+    store = open_async_store(redis_url, namespace, timeout=PATIENT)
+    line, _ = store._here()
+    greet, sent = line._greet, asyncio.Queue[Any]()
+
+    async def greeted(connection: Any) -> None:
+        await greet(connection)
+        send = connection.send_packed_command
+
+        async def send_and_tell(*command: Any, **terms: Any) -> None:
+            await send(*command, **terms)
+            sent.put_nowait(connection._writer.get_extra_info("socket"))
+
+        connection.send_packed_command = send_and_tell
+
+    line._greet = greeted
+    assert await store.perform(TakeInstant())
+    await sent.get()
+    asked = asyncio.ensure_future(store.perform(TakeInstant()))
+    select([await sent.get()], [], [], PATIENT)
+    next(iter(line._jobs)).deadline = 0.0
+    line._timer.cancel()
+    line._watch_from(line._loop.time() - 1.0)
+    assert await asked
     await store.aclose()
 
 

@@ -30,6 +30,9 @@ MOST_AT_ONCE = 500
 _GOODBYE = 0.2
 """Seconds for a server to answer that we leave."""
 
+_STOOD_STILL, _TO_READ = 0.1, 0.05
+"""Seconds by which a timer is late when it was the loop that held things up, and that it takes to catch up."""
+
 MOST_UNANSWERED = 1000
 """Jobs on their way; more wait until some of them are answered."""
 
@@ -83,6 +86,7 @@ class Line:
         self._session: asyncio.Task[None] | None = None
         self._cut_off = False
         self._timer: asyncio.TimerHandle | None = None
+        self._watch_at = 0.0
         self._met = commands.server
 
     def read(self, key: str) -> asyncio.Future[Any]:
@@ -122,7 +126,7 @@ class Line:
             return
         self._advance(job, None)
         if self._timer is None:
-            self._timer = self._loop.call_later(self._timeout, self._watch)
+            self._watch_from(self._loop.time() + self._timeout)
 
     def _advance(self, job: Job, replies: Replies | None) -> None:
         try:
@@ -142,7 +146,13 @@ class Line:
         job.done(answer)
 
     def _watch(self) -> None:
-        """Answer whoever has waited long enough, and see to the silence of the server."""
+        """Answer whoever has waited long enough; a loop that stood still first reads what was answered meanwhile."""
+        if self._loop.time() - self._watch_at > _STOOD_STILL:
+            self._timer = self._loop.call_later(_TO_READ, self._judge)
+        else:
+            self._judge()
+
+    def _judge(self) -> None:
         now = self._loop.time()
         for job in list(self._jobs):
             if job.deadline > now:
@@ -155,7 +165,13 @@ class Line:
                 due.append(silent_at)
             elif self._hung is not None and not self._hung.done():
                 self._hung.set_exception(TimeoutError(f"silent for {self._timeout:g} s"))
-        self._timer = self._loop.call_at(min(due), self._watch) if due else None
+        self._timer = None
+        if due:
+            self._watch_from(min(due))
+
+    def _watch_from(self, time: float) -> None:
+        self._watch_at = time
+        self._timer = self._loop.call_at(time, self._watch)
 
     async def _serve(self) -> None:
         """Connect, greet, then write and read until it breaks; whoever asks next begins anew."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from socket import SHUT_RDWR
+from ssl import SSLWantReadError
 from time import monotonic
 from typing import Any
 
@@ -24,7 +26,10 @@ _SLACK = 0.02
 
 
 class BoundedSocket:
-    """A socket whose every call is given what is left until one deadline; None for no end."""
+    """A socket whose every call is given what is left until one deadline; None for no end.
+
+    What has arrived by then is taken in after it too: a process that stood still has not found Redis silent.
+    """
 
     __slots__ = ("_limit", "_socket", "deadline")
 
@@ -35,19 +40,21 @@ class BoundedSocket:
 
     def sendall(self, data: Any) -> None:
         """As a socket's."""
-        self._tighten()
+        left = self._left()
+        if left is not None:
+            if left <= 0:
+                raise TimeoutError("the deadline of the operation is over")
+            self._tighten(left)
         self._socket.sendall(data)
 
     def recv_into(self, buffer: Any) -> int:
         """As a socket's."""
-        self._tighten()
-        received: int = self._socket.recv_into(buffer)
+        received: int = self._receive(self._socket.recv_into, buffer)
         return received
 
     def recv(self, *arguments: Any) -> bytes:
         """As a socket's."""
-        self._tighten()
-        received: bytes = self._socket.recv(*arguments)
+        received: bytes = self._receive(self._socket.recv, *arguments)
         return received
 
     def settimeout(self, limit: float | None) -> None:
@@ -58,12 +65,26 @@ class BoundedSocket:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
 
-    def _tighten(self) -> None:
-        if self.deadline is None:
-            return
-        left = self.deadline - monotonic()
-        if left <= 0:
-            raise TimeoutError("the deadline of the operation is over")
+    def _receive(self, receive: Callable[..., Any], *arguments: Any) -> Any:
+        left = self._left()
+        if left is None:
+            return receive(*arguments)
+        if left > 0:
+            self._tighten(left)
+            return receive(*arguments)
+        limit = self._socket.gettimeout()
+        self._socket.settimeout(0)
+        try:
+            return receive(*arguments)
+        except (BlockingIOError, SSLWantReadError) as silent:
+            raise TimeoutError("the deadline of the operation is over") from silent
+        finally:
+            self._socket.settimeout(limit)
+
+    def _left(self) -> float | None:
+        return None if self.deadline is None else self.deadline - monotonic()
+
+    def _tighten(self, left: float) -> None:
         if self._limit is None or abs(self._limit - left) > _SLACK:
             self.settimeout(left)
 
