@@ -1,4 +1,4 @@
-"""Databases followed by their statements: found by what names them, then left to the events of their engines."""
+"""Databases followed by their statements: found by what names them, then left to the door of each."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Engine, event
-from sqlalchemy.engine.interfaces import ExecutionContext
+from sqlalchemy import Connection, Dialect, Pool, event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from cachefence_web.cache import AsyncCacheFence, CacheFence
 from cachefence_web.runtime.bypassing import ask_first
-from cachefence_web.sqlalchemy import statements
 from cachefence_web.sqlalchemy.commits import make_good
-from cachefence_web.sqlalchemy.databases import Database, Declared, database_of, follow, leave
+from cachefence_web.sqlalchemy.databases import Declared, database_of, follow, leave
 from cachefence_web.sqlalchemy.sessions import Sessions, dialects_of, engine_of, governing, has_engines
 from cachefence_web.sqlalchemy.transactions import within_a_writer, work_of
 
@@ -44,17 +42,16 @@ class Automatic:
             leave(dialect, self._cache)
         self._dialects.clear()
 
-    def met(self, connection: Connection, session: Session | None) -> Database | None:
-        """A connection of a database that may not be followed yet."""
-        dialect = connection.dialect
-        if dialect not in self._dialects and self._owns(connection, session):
-            self._follow(dialect)
-        return database_of(connection)
+    def look(self) -> None:
+        """A connection is about to be used; an application may have engines that it had not when this began."""
+        if has_engines(self._sessions):
+            for dialect in dialects_of(self._sessions):
+                self._follow(dialect)
 
-    def _owns(self, connection: Connection, session: Session | None) -> bool:
-        if session is not None:
-            return self._governs(session, connection)
-        return has_engines(self._sessions) and connection.dialect in dialects_of(self._sessions)
+    def met(self, connection: Connection, session: Session) -> None:
+        """A connection of a session, and of a database that may not be followed yet."""
+        if connection.dialect not in self._dialects and self._governs(session, connection):
+            self._follow(connection.dialect)
 
     def _follow(self, dialect: Dialect) -> None:
         if dialect in self._dialects:
@@ -71,27 +68,10 @@ class Automatic:
             database.look_into(engine)
 
 
-def _before(
-    connection: Connection, cursor: Any, text: str, parameters: Any, context: ExecutionContext | None, many: bool
-) -> tuple[str, Any]:
-    del cursor
-    database = database_of(connection)
-    if database is None:
-        for following in _followings:
-            database = following.met(connection, None) or database
-    if database is not None:
-        if database.looks:
-            database.look_into(connection.engine)
-        statements.before(database, connection, text, parameters, context, many)
-    return text, parameters
-
-
-def _after(
-    connection: Connection, cursor: Any, text: str, parameters: Any, context: ExecutionContext | None, many: bool
-) -> None:
-    database = database_of(connection)
-    if database is not None:
-        statements.after(database, connection, cursor, text, parameters, context, many)
+def _checked_out(driver: Any, record: object, connection: object) -> None:
+    del driver, record, connection
+    for following in _followings:
+        following.look()
 
 
 def _session_begins(session: Session, transaction: SessionTransaction, connection: Connection) -> None:
@@ -122,12 +102,11 @@ def _session_ends(session: Session, transaction: SessionTransaction) -> None:
         session.info.pop(_JOINED, None)
 
 
-_HOOKS: tuple[tuple[type, str, Callable[..., object], dict[str, bool]], ...] = (
-    (Engine, "before_cursor_execute", _before, {"retval": True}),  # without it SQLAlchemy wraps the function
-    (Engine, "after_cursor_execute", _after, {}),
-    (Session, "after_begin", _session_begins, {}),
-    (Session, "after_commit", _session_commits, {}),
-    (Session, "after_transaction_end", _session_ends, {}),
+_HOOKS: tuple[tuple[type, str, Callable[..., object]], ...] = (
+    (Pool, "checkout", _checked_out),
+    (Session, "after_begin", _session_begins),
+    (Session, "after_commit", _session_commits),
+    (Session, "after_transaction_end", _session_ends),
 )
 
 
@@ -135,8 +114,8 @@ def _add(following: Automatic) -> None:
     global _followings, _stop_asking  # noqa: PLW0603 (replaced as a whole: whoever walks it keeps the one it began with)
     with _lock:
         if not _followings:
-            for target, name, hook, options in _HOOKS:
-                event.listen(target, name, hook, **options)
+            for target, name, hook in _HOOKS:
+                event.listen(target, name, hook)
             _stop_asking = ask_first(within_a_writer)
         _followings = (*_followings, following)
 
@@ -148,7 +127,7 @@ def _drop(following: Automatic) -> None:
             return
         _followings = tuple([each for each in _followings if each is not following])
         if not _followings and _stop_asking is not None:
-            for target, name, hook, _ in _HOOKS:
+            for target, name, hook in _HOOKS:
                 event.remove(target, name, hook)
             _stop_asking()
             _stop_asking = None

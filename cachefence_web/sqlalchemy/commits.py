@@ -1,4 +1,4 @@
-"""The one place where a dialect is wrapped: a fence goes up right before its COMMIT, and comes down right after it.
+"""A fence goes up right before the COMMIT of a dialect, and comes down right after it.
 
 Events there are before a COMMIT only, so the methods of the dialect *instance* are wrapped: `do_commit` and
 `do_commit_twophase`, and both rollbacks. An engine, those that `execution_options()` makes of it, and their pool (which
@@ -88,7 +88,7 @@ def make_good(database: Database, tags: tuple[str, ...], outcome: Outcome = Outc
 
 
 def fence_commits(database: Database) -> None:
-    """Wrap the methods of a dialect; `unwrap` ends it."""
+    """Wrap the methods of a dialect; `Database.unwrap` ends it."""
     dialect: Any = database.dialect
     commit, rollback = dialect.do_commit, dialect.do_rollback
     commit_twophase, rollback_twophase = dialect.do_commit_twophase, dialect.do_rollback_twophase
@@ -121,19 +121,8 @@ def fence_commits(database: Database) -> None:
         rollback_twophase(connection, xid, is_prepared=is_prepared, recover=recover)
         rolled_back(database, work_of(connection))
 
-    own = (do_commit, do_commit_twophase, do_rollback, do_rollback_twophase)
-    for method in own:
-        database.wrapped[method.__name__] = (method, dialect.__dict__.get(method.__name__))
-        setattr(dialect, method.__name__, method)
-
-
-def unwrap(database: Database) -> None:
-    """Give the dialect back what it had; ours stays, and does nothing, beneath what others have wrapped around it."""
-    for name, (own, before) in database.wrapped.items():
-        if database.dialect.__dict__.get(name) is own:
-            delattr(database.dialect, name)
-            if before is not None:
-                setattr(database.dialect, name, before)
+    for method in (do_commit, do_commit_twophase, do_rollback, do_rollback_twophase):
+        database.wrap(method.__name__, method)
 
 
 def notice(database: Database, work: Work) -> None:

@@ -14,7 +14,7 @@ from cachefence_web.following import Open
 from cachefence_web.stores.memory import now_in_microseconds
 
 
-def count_rows(context: ExecutionContext | None, cursor: Any, statement: Open, *, known: bool) -> None:
+def count_rows(context: ExecutionContext, cursor: Any, statement: Open, *, known: bool) -> None:
     """Let the statement know how many rows come back.
 
     known: whether the driver's `rowcount` of a SELECT says it.
@@ -22,31 +22,37 @@ def count_rows(context: ExecutionContext | None, cursor: Any, statement: Open, *
     rows = cursor.rowcount if known else -1
     if isinstance(rows, int) and rows >= 0:
         statement.rows = rows
-    elif context is None:
-        statement.rows = None  # SQLAlchemy's own use of a cursor, which nobody can look into
     else:
         context.cursor = Counted(cursor, statement)
 
 
-def keep_reading(context: ExecutionContext | None, cursor: Any) -> Counted | None:
-    """The cursor, if it is one that tells when it was read to its end; None: nothing is left to be read."""
-    if context is None or cursor.description is None or not getattr(cursor, "server_side", True):
-        return None
-    if not isinstance(context.cursor, Counted):
-        context.cursor = Counted(cursor, None)
-    return context.cursor
+def keep_reading(context: ExecutionContext, cursor: Any, reading: dict[int, int]) -> None:
+    """Note in `reading` that this cursor was executed now, for as long as it is not read to its end."""
+    if cursor.description is None or not getattr(cursor, "server_side", True):
+        return
+    counted = context.cursor
+    if not isinstance(counted, Counted):
+        context.cursor = counted = Counted(cursor, None)
+    counted.held_in(reading)
 
 
 class Counted:
-    """A cursor of the driver, whose rows are counted; what is always asked for is named here, for speed.
+    """A cursor of the driver, whose rows are counted; what is always asked for is named here, for speed."""
 
-    began: when it was executed, on this machine's monotonic clock.
-    """
+    __slots__ = ("_cursor", "_held_in", "_statement")
 
     def __init__(self, cursor: Any, statement: Open | None) -> None:
         self._cursor, self._statement = cursor, statement
-        self.began = now_in_microseconds()
-        self.is_open = True
+        self._held_in: dict[int, int] | None = None
+
+    def held_in(self, reading: dict[int, int]) -> None:
+        """Keep in `reading`, until it is closed or forgotten, when this was executed: now."""
+        reading[id(self)] = now_in_microseconds()
+        self._held_in = reading
+
+    def __del__(self) -> None:
+        if self._held_in is not None:
+            self._held_in.pop(id(self), None)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)
@@ -58,7 +64,9 @@ class Counted:
 
     def close(self) -> None:
         """Let it go, as SQLAlchemy does after the last row too."""
-        self.is_open = False
+        if self._held_in is not None:
+            self._held_in.pop(id(self), None)
+            self._held_in = None
         self._cursor.close()
 
     def __iter__(self) -> Iterator[Any]:

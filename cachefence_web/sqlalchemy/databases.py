@@ -19,7 +19,8 @@ from cachefence_web.errors import ConfigurationError
 from cachefence_web.following.outbox import attach, detach, keeps, stores_of
 from cachefence_web.sql import Analyser, Routine, Statement
 from cachefence_web.sqlalchemy import outbox, statements
-from cachefence_web.sqlalchemy.commits import Under, fence_commits, unwrap
+from cachefence_web.sqlalchemy.commits import Under, fence_commits
+from cachefence_web.sqlalchemy.door import open_door
 from cachefence_web.sqlalchemy.models import met_in, schema_of
 
 _ATTRIBUTE = "_cachefence_web_database"
@@ -45,16 +46,30 @@ class Database:
 
     def __init__(self, dialect: Dialect, declared: Declared) -> None:
         self.dialect = dialect
+        self.is_sqlite, self.is_postgresql = dialect.name == "sqlite", dialect.name == "postgresql"
         self.declared = declared
         self.space = declared.space
         self.looks = declared.outbox is not None  # from the next statement on, where the engine is not known yet
         self.looked_into: Engine | None = None
-        self.wrapped: dict[str, tuple[Any, Any]] = {}
+        self._wrapped: dict[str, tuple[Any, Any]] = {}
         self.caches: tuple[CacheFence | AsyncCacheFence, ...] = ()
         self._met = declared.metadata
         self._tables = -1
         self._texts: LRUCache[str, None] = LRUCache(_TEXTS)
         self._analyser = self._learn()
+
+    def wrap(self, name: str, own: Any) -> None:
+        """Put this in the place of what the dialect has by this name."""
+        self._wrapped[name] = (own, self.dialect.__dict__.get(name))
+        setattr(self.dialect, name, own)
+
+    def unwrap(self) -> None:
+        """Give the dialect back what it had; ours stays, and does nothing, beneath what others have put around it."""
+        for name, (own, before) in self._wrapped.items():
+            if self.dialect.__dict__.get(name) is own:
+                delattr(self.dialect, name)
+                if before is not None:
+                    setattr(self.dialect, name, before)
 
     def under(self, tags: tuple[str, ...], within: Any = None) -> Under:
         """A commit of these tags; within: the connection whose transaction it is, if rows can be written into it."""
@@ -92,7 +107,7 @@ class Database:
         for cache in self.caches:
             cache.namespace  # noqa: B018 (asking is what raises)
 
-    def understand(self, text: str, parameters: Any, context: ExecutionContext | None) -> Statement:
+    def understand(self, text: str, parameters: Any, context: ExecutionContext) -> Statement:
         """What a statement does; the models that it is made of are known from then on."""
         if text not in self._texts:
             self._meet(context)
@@ -100,14 +115,11 @@ class Database:
                 self._texts[text] = None
         if self._tables != sum([len(metadata.tables) for metadata in self._met]):
             self._analyser = self._learn()
-        unbound = not parameters and context is not None and context.no_parameters
-        return self._analyser.analyse(text, bound=not unbound)
+        return self._analyser.analyse(text, bound=bool(parameters) or not context.no_parameters)
 
-    def writes(
-        self, statement: Statement, parameters: Any, context: ExecutionContext | None, *, many: bool
-    ) -> tuple[str, ...]:
+    def writes(self, statement: Statement, parameters: Any, context: ExecutionContext) -> tuple[str, ...]:
         """The tags that a statement makes untrue; a batch of "insertmanyvalues" is one statement of many rows."""
-        if many and (context is None or context.execute_style is not ExecuteStyle.INSERTMANYVALUES):
+        if context.executemany and context.execute_style is not ExecuteStyle.INSERTMANYVALUES:
             return statement.writes_many(parameters)
         return statement.writes(parameters)
 
@@ -117,8 +129,8 @@ class Database:
         if not self.declared.metadata and len(found) > len(self._met):
             self._met = tuple(found)
 
-    def _meet(self, context: ExecutionContext | None) -> None:
-        if context is not None and context.compiled is not None and not self.declared.metadata:
+    def _meet(self, context: ExecutionContext) -> None:
+        if context.compiled is not None and not self.declared.metadata:
             self.meet(met_in(context.compiled.statement))
 
     def _learn(self) -> Analyser:
@@ -148,6 +160,7 @@ def follow(dialect: Dialect, cache: CacheFence | AsyncCacheFence, declared: Decl
             database = Database(dialect, declared)
             setattr(dialect, _ATTRIBUTE, database)
             fence_commits(database)
+            open_door(database)
             event.listen(dialect, "handle_error", _failed, insert=True)
         elif database.declared != declared:
             raise ConfigurationError(
@@ -171,7 +184,7 @@ def leave(dialect: Dialect, cache: CacheFence | AsyncCacheFence) -> None:
                 detach(cache, database)
         database.caches = tuple(left)
         if not left:
-            unwrap(database)
+            database.unwrap()
             event.remove(dialect, "handle_error", _failed)
             delattr(dialect, _ATTRIBUTE)
 

@@ -1,4 +1,4 @@
-"""The events of statements: what is written is collected until the COMMIT, what is read is recorded if anybody asks.
+"""Around a statement: what is written is collected until the COMMIT, what is read is recorded if anybody asks.
 
 Nothing is sent to the database here. A statement that commits by itself, as in autocommit, has its fence around it.
 """
@@ -34,65 +34,56 @@ if TYPE_CHECKING:
 _SNAPSHOT = re.compile(r"isolation.*(repeatable|serializable)|consistent\s+snapshot", re.IGNORECASE | re.DOTALL)
 _FOR_GOOD = re.compile(r"session|default_transaction", re.IGNORECASE)
 _WRITES = (Kind.WRITE, Kind.DDL, Kind.UNKNOWN)
+_READS = (Kind.READ, *_WRITES)
+_SELECTS = (Select, CompoundSelect)
 
 
 def before(
-    database: Database, connection: Connection, text: str, parameters: Any, context: ExecutionContext | None, many: bool
-) -> None:
-    """A statement is about to be sent.
+    database: Database, connection: Connection, text: str, parameters: Any, context: ExecutionContext
+) -> Work | None:
+    """A statement is about to be sent. Gives what its transaction is at; None if the statement is the driver's own.
 
     Raises:
         StoreUnavailable: it would commit, and the cache is told to refuse that; the transaction is rolled back.
     """
     work = begun_on(connection)
-    if work.committing:
-        return
+    if work is None or work.committing:
+        return None
     if work.under is not None:
         _lift(work, Outcome.UNKNOWN)
-    notice(database, work)
-    work.dated()
-    work.seen, work.many = None, many
+    if work.touched:
+        notice(database, work)
+    if work.began is None:
+        work.begin()
+    work.seen, work.many = None, context.executemany
     if not reads_are_recorded() and _only_reads(database, context):
-        return
-    statement = database.understand(text, parameters, context)
-    work.seen = (text, statement)
+        return work
+    statement = work.seen = database.understand(text, parameters, context)
     if statement.kind is Kind.READ:
-        return
-    tags = database.writes(statement, parameters, context, many=many)
+        return work
+    tags = database.writes(statement, parameters, context)
     if tags:
         database.check()
     if statement.commits or (tags and commits_alone(connection, text)):
         _fence(database, connection, work, tags, alone=not statement.commits)
     else:
         work.wrote(tags, connection)
+    return work
 
 
 def after(
-    database: Database, connection: Connection, cursor: Any, text: str, parameters: Any,
-    context: ExecutionContext | None, many: bool,
+    database: Database, connection: Connection, work: Work, cursor: Any, text: str, parameters: Any,
+    context: ExecutionContext,
 ) -> None:
     """It was executed; its rows are yet to be fetched."""
-    work = work_of(connection)
-    if work is None or work.committing:
-        return
-    if work.seen is not None:
-        _after(database, connection, cursor, work, work.seen, text, parameters, context, many)
-    if database.dialect.name == "sqlite" and (reading := keep_reading(context, cursor)) is not None:
-        work.reading.add(reading)
-
-
-def _after(
-    database: Database, connection: Connection, cursor: Any, work: Work, known: tuple[str, Statement], text: str,
-    parameters: Any, context: ExecutionContext | None, many: bool,
-) -> None:
-    seen, statement = known
-    if seen is not text and seen != text:  # a listener after ours has changed it
-        statement = database.understand(text, parameters, context)
-        work.wrote(database.writes(statement, parameters, context, many=many), connection)
-    if statement.kind is not Kind.READ:
-        _executed(database, connection, work, statement, text)
-    if (statement.kind is Kind.READ or statement.kind in _WRITES) and reads_are_recorded():
-        _record(database, connection, cursor, work, statement, text, parameters, context)
+    statement = work.seen
+    if statement is not None:
+        if statement.kind is not Kind.READ:
+            _executed(database, connection, work, statement, text)
+        if statement.kind in _READS and reads_are_recorded():
+            _record(database, connection, cursor, work, statement, text, parameters, context)
+    if database.is_sqlite:
+        keep_reading(context, cursor, work.reading)
 
 
 def failed(database: Database, connection: Connection, error: BaseException, *, lost: bool) -> None:
@@ -130,7 +121,7 @@ def _fence(database: Database, connection: Connection, work: Work, tags: tuple[s
 
 def _outcome(database: Database, connection: Connection, work: Work, error: BaseException, *, lost: bool) -> Outcome:
     """How a statement ended that would have committed; what was not committed and is open still stays touched."""
-    statement = work.seen[1] if work.seen is not None else None
+    statement = work.seen
     if statement is None or lost:
         return Outcome.UNKNOWN
     if statement.commits:
@@ -171,7 +162,7 @@ def _executed(database: Database, connection: Connection, work: Work, statement:
 
 def _record(
     database: Database, connection: Connection, cursor: Any, work: Work, statement: Statement, text: str,
-    parameters: Any, context: ExecutionContext | None,
+    parameters: Any, context: ExecutionContext,
 ) -> None:
     if work.touched:
         keep_private("it was read within a transaction that has written")
@@ -179,21 +170,24 @@ def _record(
         work.snapshot, work.dirty = sees_a_snapshot(connection), sees_uncommitted(connection)
     if work.dirty:
         keep_private("it may have read what is never committed")
-    since = work.began if work.snapshot and in_transaction(work.driver) is not False else work.read_since()
+    if work.snapshot and in_transaction(work.driver) is not False:
+        since = work.began
+    else:
+        since = work.read_since() if work.reading else None
     if since is not None:
         keep_private("it was read from a snapshot older than the compute", after=since)
     if database.declared.max_lag:
         fall_behind(database.declared.max_lag)
     found = read(statement, parameters, text)
     if found is not None:
-        count_rows(context, cursor, found, known=database.dialect.name == "postgresql")
+        count_rows(context, cursor, found, known=database.is_postgresql)
 
 
-def _only_reads(database: Database, context: ExecutionContext | None) -> bool:
+def _only_reads(database: Database, context: ExecutionContext) -> bool:
     """Whether a statement is known to be a SELECT without being analysed; not if functions may write."""
-    if context is None or database.declared.routines:
+    if database.declared.routines:
         return False
     compiled = context.compiled
     # A text with columns calls itself a SELECT too, whatever it says.
-    return (compiled is not None and isinstance(compiled.statement, Select | CompoundSelect)
+    return (compiled is not None and isinstance(compiled.statement, _SELECTS)
             and not getattr(compiled, "ctes", True))

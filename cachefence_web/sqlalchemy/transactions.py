@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from weakref import ReferenceType, WeakSet, ref
+from weakref import ReferenceType, ref
 
 from sqlalchemy import Connection
 
@@ -15,7 +15,6 @@ from cachefence_web.stores.memory import now_in_microseconds
 
 if TYPE_CHECKING:
     from cachefence_web.sqlalchemy.commits import Under
-    from cachefence_web.sqlalchemy.counting import Counted
 
 _KEY = "cachefence_web"
 
@@ -31,10 +30,10 @@ class Work:
     snapshot: it reads a snapshot, and so do, if `snapshots`, all that come after it on the connection; None: it was
         not asked yet.
     dirty: it may read what others never commit; asked for along with `snapshot`.
-    reading: cursors that hold a snapshot for as long as they are open, in SQLite.
+    reading: when each cursor was executed that holds a snapshot for as long as it is open, in SQLite.
     committing: its COMMIT is on its way: statements are the driver's own.
     under: the fence around the statement that is under way, if it commits.
-    seen: that statement, and the text it was understood from.
+    seen: that statement; None: it only reads, and nobody asks what.
     many: whether it is executed for several sets of parameters.
     """
 
@@ -45,10 +44,10 @@ class Work:
     snapshot: bool | None = None
     snapshots: bool = False
     dirty: bool = False
-    reading: WeakSet[Counted] = field(default_factory=WeakSet)
+    reading: dict[int, int] = field(default_factory=dict)
     committing: bool = False
     under: Under | None = None
-    seen: tuple[str, Statement] | None = None
+    seen: Statement | None = None
     many: bool = False
 
     def wrote(self, tags: tuple[str, ...], connection: Connection) -> None:
@@ -67,14 +66,13 @@ class Work:
         return (bool(self.touched) and connection is not None and not connection.closed
                 and not connection.invalidated and connection.in_transaction() and work_of(connection) is self)
 
-    def dated(self) -> None:
-        """A statement is about to be sent."""
-        if self.began is None:
-            self.began = now_in_microseconds()
+    def begin(self) -> None:
+        """Its first statement is about to be sent."""
+        self.began = now_in_microseconds()
 
     def read_since(self) -> int | None:
         """When the oldest cursor was executed that is not read to its end."""
-        return min([each.began for each in self.reading if each.is_open], default=None)
+        return min(self.reading.copy().values(), default=None)
 
     def ended(self) -> None:
         """It was committed, or rolled back."""
@@ -88,18 +86,22 @@ def work_of(connection: Any) -> Work | None:
     """The work of a connection, if it has done any; of SQLAlchemy's or, in the hands of a dialect, the pool's."""
     try:
         info = getattr(connection, "info", None)
-    except NotImplementedError:  # the first connection of an engine, on which the dialect looks around
+    except NotImplementedError:  # as in `begun_on`
         return None
     found = info.get(_KEY) if isinstance(info, dict) else None
     return found if isinstance(found, Work) else None
 
 
-def begun_on(connection: Connection) -> Work:
-    """The work of a connection, from now on."""
+def begun_on(connection: Connection) -> Work | None:
+    """The work of a connection, from now on; None on the first one of an engine, on which the dialect looks around."""
     raw = connection.connection
-    found: Work | None = raw.info.get(_KEY)
+    try:
+        info = raw.info
+    except NotImplementedError:
+        return None
+    found: Work | None = info.get(_KEY)
     if found is None:
-        found = raw.info[_KEY] = Work(raw.driver_connection)
+        found = info[_KEY] = Work(raw.driver_connection)
     return found
 
 

@@ -227,6 +227,28 @@ def test_p3_a_listener_of_the_users_may_change_a_statement(
     assert "shelf" in heard.take()[0]
 
 
+@pytest.mark.parametrize("first", [False, True], ids=["after us", "before us"])
+def test_p3_what_a_listener_executes_past_the_dialect_is_seen(
+    engine: Engine, fence: CacheFence, follow: Follow, heard: Heard, first: bool,
+) -> None:
+    follow(engine, fence, metadata=Base)
+
+    @event.listens_for(engine.dialect, "do_execute", insert=first)
+    def execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+        cursor.execute(statement, parameters)
+        return True
+
+    assert read_in(engine, select(Book.title).where(Book.id == 1)) == {"book:1", "book:*", "db:*"}
+    assert read_in(engine, select(Book.title).where(Book.id == 99)) == {"book", "db:*"}
+    heard.take()
+    with engine.begin() as connection:
+        connection.execute(update(Book).where(Book.id == 1).values(title="New"))
+    assert heard.take()[0] == {"book", "book:1"}
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("UPDATE book SET title = 'Newer' WHERE id = 2")
+    assert heard.take()[0] == {"book", "book:2"}
+
+
 @pytest.mark.parametrize("entity", [False, True], ids=["columns", "entity"])
 def test_p3_a_text_with_columns_that_writes_is_a_write(engine: Engine, page: Page, entity: bool) -> None:
     write = text("UPDATE book SET title = 'New' WHERE id = 1 RETURNING *")
