@@ -210,7 +210,7 @@ def play(place: Place, server: RedisServer, *, reads: int, least: float, most: f
             if evil and time.monotonic() >= next_deed:
                 nemesis.act()
                 next_deed = time.monotonic() + nemesis.rest(evil)
-                nemesis.close()
+        nemesis.close()
         players.end()
         history = _gathered(place, nemesis, players)
     nemesis.done["deaths by SIGKILL, all in all"] = players.suicides

@@ -178,6 +178,7 @@ def over_http(address: str, witness: Witness) -> None:
             answer = server.getresponse()
             body = answer.read()
         except (OSError, http.client.HTTPException):
+            witness.wait(0.01)  # it may be about to listen, and shall have the time
             continue
         finally:
             server.close()
