@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import sharing
 from tests.servers import RedisServer, describe_redis, redis_binaries
@@ -18,6 +19,10 @@ from tests.servers import RedisServer, describe_redis, redis_binaries
 HERE = Path(__file__).parent
 
 postgres_server = sharing.postgres_server
+
+# An example may take as long as it takes: a machine that stands still for a moment is no failure.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 # What a folder's tests import; without it the folder is not collected, and naming it collects nothing,
 # which is an error. The rest must run where no framework is installed.

@@ -18,6 +18,8 @@ SERVICE = "shop"
 
 _SOON = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1")
 _BUSILY = ("info-period", 200, "publish-period", 200, "ping-period", 200)
+# One that stood still for two seconds, as on a busy machine, would do nothing for half a minute.
+_STEADY = ("tilt-trigger", 600_000)
 
 
 class SentinelServer(RedisServer):
@@ -92,6 +94,7 @@ class Watched:
         for _ in range(self._count):
             self.sentinels.append(self._stack.enter_context(SentinelServer(lines)))
         self._tell_all(*_BUSILY)
+        self._tell_all(*_STEADY)
         self.until(lambda: all(self._sees_all(server) for server in self.sentinels))
         # A Sentinel that hears of a failover later than after four of these periods would undo it.
         self._tell_all("publish-period", 2000)
@@ -139,8 +142,7 @@ class Watched:
         hang_up: whether the old primary hangs up on its clients when it becomes a replica, as a Sentinel has it do.
         """
         primary, replica = self.servers
-        self._begun = self.sentinels[0].log().count("-failover-abort")
-        self.until(lambda: self._led_by(replica.port))
+        self._promote(replica)
         # The Sentinels would say so too, in their own time.
         self.ask(primary, "REPLICAOF", "127.0.0.1", replica.port)
         if hang_up:
@@ -151,10 +153,12 @@ class Watched:
     def take_over(self) -> None:
         """Make the replica the primary after the primary has died."""
         dead, replica = self.servers
-        for server in self.sentinels:
-            self.ask(server, "SENTINEL SET", SERVICE, "down-after-milliseconds", 100)
-        self.until(lambda: self._is_led_by(replica.port))
+        self._promote(replica)
         self.servers = [replica, dead]
+
+    def _promote(self, replica: RedisServer) -> None:
+        self._begun = self.sentinels[0].log().count("-failover-abort")
+        self.until(lambda: self._led_by(replica.port))
 
     def _led_by(self, port: int) -> bool:
         """Whether every Sentinel names this port; a failover that was given up, on a busy machine, is begun again."""

@@ -15,7 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tests.conformance.origin import NOT_CONDITIONAL, create
-from tests.servers import Server
+from tests.servers import Server, free_port
 
 ROOT = Path(__file__).parents[2]
 Parser = Literal["httptools", "h11"]
@@ -31,9 +31,7 @@ class Served(Server):
             **{name: value for name, value in os.environ.items() if not name.startswith("CONFORMANCE_")},
             "CONFORMANCE_DATED": "1" if dated else "0", **({"CONFORMANCE_CACHE": cache} if cache else {}),
         }
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
 
     @property
     def url(self) -> str:
@@ -60,9 +58,7 @@ class SuiteServer(Server):
     def __init__(self, suite: Path) -> None:
         super().__init__()
         self._suite = suite
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
 
     @property
     def url(self) -> str:

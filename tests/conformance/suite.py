@@ -23,7 +23,7 @@ PACKAGE = "http-cache-tests@0.4.5"
 CLIENT = "node-fetch@2"
 """What the suite's command line asks with; the rest of its dependencies only draw its pages."""
 
-PARALLEL = 64
+PARALLEL = 24
 """Tests at a time: most of their time they pause, and more would only let them wait for each other."""
 
 NOT_OURS = frozenset({"surrogate-control"})

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from cachefence_web.demo import servers
 from cachefence_web.demo.scenario import EXAMPLES
+from tests.servers import free_port
 
 STANDIN = Path(__file__).with_name("standin.py")
 SCENARIO = {
@@ -25,6 +27,12 @@ SCENARIO = {
 def pytest_configure(config: pytest.Config) -> None:
     """Register the mark by which the slowest tests are chosen or left out."""
     config.addinivalue_line("markers", "end_to_end: the demo on a real example project, under its real server")
+
+
+@pytest.fixture(autouse=True)
+def ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the demo's servers take ports that nobody else who tests here is given before they listen."""
+    monkeypatch.setattr(servers, "free_port", free_port)
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ def test_an_interrupted_run_leaves_no_server_and_no_file(
         server = int((project / "pid.txt").read_text())
         assert list(scratch.iterdir())
         child.send_signal(ending)
-        assert b"servers are stopped" in child.communicate(timeout=30)[1]
+        assert b"servers are stopped" in child.communicate(timeout=90)[1]
     assert child.returncode == 130
     assert gone(server)
     assert not list(scratch.iterdir())

@@ -12,7 +12,7 @@ import pytest
 from cachefence_web.demo import clients
 from cachefence_web.demo.clients import Expected, burst, hidden_fields, make_room
 from cachefence_web.demo.scenario import CannotRun
-from cachefence_web.demo.servers import free_port
+from tests.servers import free_port
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

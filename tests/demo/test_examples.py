@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from cachefence_web.cli import application
 from cachefence_web.demo.scenario import Framework
 
-pytestmark = pytest.mark.end_to_end
+# Databases are seeded and servers started, three times in a test: on a busy machine that takes minutes.
+pytestmark = [pytest.mark.end_to_end, pytest.mark.timeout(600)]
 
 
 def promises_hold(framework: Framework, *store: str) -> None:

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -64,9 +65,7 @@ def token(visitor: httpx.Client, path: str) -> dict[str, str]:
 def served(project: Project, data: Path, *options: str) -> Iterator[Site]:
     """The project under its real server, on a copy of its database, until the block ends."""
     shutil.copytree(project.seeded, data, dirs_exist_ok=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = data / "questions.log"
     command = [sys.executable, str(project.run), f"--port={port}", f"--data={data}", *options]
     environment = os.environ | {"QUERY_LOG": str(log), "PYTHONPATH": str(ROOT)}
@@ -88,7 +87,7 @@ def end(process: subprocess.Popen[str]) -> None:
     """Ask the server to stop, and wait for the last of its processes: the pipe ends when none holds it."""
     process.terminate()
     try:
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()

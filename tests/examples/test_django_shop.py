@@ -11,6 +11,9 @@ import pytest
 from tests.examples.projects import Project, Site, served, token
 from tests.servers import RedisServer
 
+# Whoever comes first seeds the database, which takes a busy machine minutes.
+pytestmark = pytest.mark.timeout(600)
+
 PAGES = ("/", "/books/", "/books/?genre=Novel", "/books/1/", "/search/?q=calloway", "/cart/")
 """Where the first book is to be seen, by a visitor who has it in the cart."""
 

@@ -15,6 +15,9 @@ import pytest
 
 from tests.examples.projects import ROOT, Project, end, served
 
+# Whoever comes first seeds the database, which takes a busy machine minutes.
+pytestmark = pytest.mark.timeout(600)
+
 NAMES = ("django_shop", "flask_blog", "fastapi_catalog")
 VISITORS = 50
 BY_HAND = re.compile(

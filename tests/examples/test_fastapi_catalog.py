@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.examples.projects import Project, Site, served
 from tests.servers import RedisServer
+
+# Whoever comes first seeds the database, which takes a busy machine minutes.
+pytestmark = pytest.mark.timeout(600)
 
 SHOWN = ("/", "/stars/8", "/api/stars", "/api/stars/8")
 """Where Sirius is to be seen."""

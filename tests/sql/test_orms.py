@@ -49,7 +49,7 @@ def django(request: pytest.FixtureRequest) -> tuple[Analyser, list[Said], list[S
         place = str(postgres(request).folder)
     script = Path(__file__).with_name("django_orm.py")
     command = [sys.executable, "-W", "ignore", str(script), request.param.replace("sqlite", "sqlite3"), place]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     used, defined = ([Said(text, bound) for text, bound, _ in said[part]] for part in ("used", "defined"))

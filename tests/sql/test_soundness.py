@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Any
 
@@ -101,8 +101,11 @@ def holds(library: Library, read: Run, writes: list[Run], seen: Counter[str]) ->
             seen["told, and changed" if changed else "told"] += 1
 
 
-def tried(library: Library, place: str, examples: int) -> Counter[str]:
-    """Reads, each with some writes: what became of them."""
+def tried(library: Library, place: str, examples: int, enough: Mapping[str, int]) -> None:
+    """Reads, each with some writes; more of them than so many of a kind are seen.
+
+    What comes up is chance: where one round brought too few, there is another.
+    """
     seen: Counter[str] = Counter()
 
     # One number for all choices: hypothesis would find simple statements many times over, and few by key.
@@ -112,20 +115,17 @@ def tried(library: Library, place: str, examples: int) -> Counter[str]:
         choose = Random(number).choice
         holds(library, sentence("read", place, choose), [sentence("write", place, choose) for _ in range(5)], seen)
 
-    one()
-    return seen
+    for _ in range(5):
+        one()
+        if all(seen[kind] > least for kind, least in enough.items()):
+            return
+    raise AssertionError(f"{dict(seen)} are too few to prove anything")
 
 
 def test_what_a_write_does_not_name_no_read_can_see_sqlite(sqlite: Library) -> None:
-    seen = tried(sqlite, "?", 400)
     # A proof over statements that all depend on everything would prove nothing.
-    assert seen["by row"] > 20
-    assert seen["spared, another row of the table"] > 10
-    assert seen["told, and changed"] > 10
+    tried(sqlite, "?", 400, {"by row": 20, "spared, another row of the table": 10, "told, and changed": 10})
 
 
 def test_what_a_write_does_not_name_no_read_can_see_postgresql(postgres: Library) -> None:
-    seen = tried(postgres, "%s", 150)
-    assert seen["by row"] > 3
-    assert seen["spared"] > 50
-    assert seen["told, and changed"] > 1
+    tried(postgres, "%s", 150, {"by row": 3, "spared": 50, "told, and changed": 1})

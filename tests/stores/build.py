@@ -14,7 +14,7 @@ from cachefence_web.stores.base import AsyncStore
 
 A = TypeVar("A")
 
-PATIENT = 10.0
+PATIENT = 20.0
 """Seconds that an operation may take where the test is not about that: a busy machine is no failure."""
 
 
@@ -23,7 +23,7 @@ def entry_of(lease: Lease, *tags: str, payload: bytes = b"v", kind: Kind = Kind.
     return Entry(lease, NEVER, NEVER, NEVER, 0, tags, payload, kind)
 
 
-def granted(store: Any, key: str, holder: str = "t", life: float = 10.0) -> Lease:
+def granted(store: Any, key: str, holder: str = "t", life: float = 60.0) -> Lease:
     """The lease of a key that is free, whatever entry stands there."""
     entry = store.perform(Read(key)).entry
     lease: Lease | None = store.perform(Claim(key, holder, life, entry.lease if entry else None)).lease
@@ -51,6 +51,22 @@ def servable(look: Look) -> bool:
 def some_key(name: str = "k") -> str:
     """A key that no other test uses, with all that must be encoded in it."""
     return f"{name}:{{%7B}} {uuid4().hex[:8]}"
+
+
+def named(url: str, name: str) -> str:
+    """The same way to a Redis, under a name by which its connections can be told from those of other tests."""
+    return f"{url}{'&' if '?' in url else '?'}client_name={name}"
+
+
+def hurry(store: Any, timeout: float) -> None:
+    """Give each operation so many seconds from now on: fewer, once the server is silent that had to answer before."""
+    store = store.store if isinstance(store, Blocking) else store
+    store._timeout = timeout
+    for line, _ in getattr(store, "_ends", {}).values():
+        line._timeout = timeout
+        if line._timer is not None:
+            line._timer.cancel()
+            line._timer = None
 
 
 class Blocking:

@@ -139,7 +139,7 @@ def test_p12_ten_thousand_strange_entries_are_entries_or_misses(redis_url: str, 
     store = Blocking(open_async_store(redis_url, namespace, timeout=PATIENT))
     seen = 0
 
-    @given(st.lists(damaged(GOOD), min_size=40, max_size=60))
+    @given(st.lists(damaged(GOOD), min_size=46, max_size=60))
     @settings(max_examples=220, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     def strange(values: list[bytes]) -> None:
         nonlocal seen

@@ -14,6 +14,7 @@ import redis
 from cachefence_web import AsyncCacheFence, CacheFence
 from cachefence_web.errors import ConfigurationError
 from cachefence_web.stores.redis import replica as replica_module
+from cachefence_web.stores.redis import storetime
 from tests.servers import RedisServer
 from tests.servers_sentinel import Watched
 from tests.stores.build import PATIENT
@@ -93,6 +94,12 @@ class Face:
 @pytest.fixture(params=["threads", "tasks"])
 def colour(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def lasting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who knows the time does not ask for it again, however slow the test is: only the primary could tell."""
+    monkeypatch.setattr(storetime, "RESAMPLE", 10**12)
 
 
 @pytest.fixture
@@ -176,8 +183,8 @@ def test_p6_a_replica_that_fails_is_left_alone_and_the_primary_answers(
     with caplog.at_level(logging.WARNING, "cachefence_web"):
         assert not served_by_the_replica(pair, lambda: face.peek("k", **EVENTUAL).value == 1 or 1 / 0)
         assert not served_by_the_replica(pair, lambda: face.peek("k", **EVENTUAL).value == 1 or 1 / 0)
-    assert [record.message for record in caplog.records if "is left alone" in record.message] == [caplog.messages[0]]
-    assert "it is no replica" in caplog.text
+    (told,) = [message for message in caplog.messages if "is left alone" in message]
+    assert "it is no replica" in told
     pair.ask(pair.replica, "REPLICAOF", "127.0.0.1", 1)
     assert not served_by_the_replica(pair, lambda: face.peek("k", **EVENTUAL).value == 1 or 1 / 0)
     pair.follow()
@@ -221,7 +228,7 @@ def test_a_primary_that_took_another_replication_id_is_known_again(
 def test_p6_a_hung_replica_leaves_the_primary_time_to_answer(
     pair: Pair, colour: str, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    face = Face(colour, pair, namespace, timeout=4.0)
+    face = Face(colour, pair, namespace, timeout=8.0)
     face.set("k", 1, ttl=60)
     monkeypatch.setattr(replica_module, "REST", PATIENT * 6)
     pair.replica.pause()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -19,9 +18,9 @@ from cachefence_web import CacheFence
 from cachefence_web.core.effects import ANY, Add, Claim, Delete, Filed, Invalidate, Put, Read, TakeInstant, Wait
 from cachefence_web.errors import ConfigurationError, StoreUnavailable
 from cachefence_web.stores.redis import open_async_store, open_store, storetime
-from tests.servers import RedisServer
+from tests.servers import RedisServer, free_port
 from tests.servers_sentinel import SERVICE, SentinelServer, Watched
-from tests.stores.build import PATIENT, Blocking, entry_of, fill, granted, servable
+from tests.stores.build import PATIENT, Blocking, entry_of, fill, granted, hurry, servable
 
 MINUTE = 60.0
 COLOURS = ("threads", "tasks")
@@ -54,13 +53,6 @@ def opened(colour: str, where: Any, namespace: str, timeout: float = PATIENT) ->
     if colour == "threads":
         return open_store(where, namespace, timeout=timeout)
     return Blocking(open_async_store(where, namespace, timeout=timeout))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_the_sentinels_lead_to_the_primary(watched: Watched, both: list[Any], namespace: str) -> None:
@@ -166,7 +158,7 @@ def test_p6_a_failover_away_from_a_silent_primary_costs_one_operation_however_ma
             with pytest.raises(StoreUnavailable):
                 store.perform(Read("k"))
             assert not store._pool._idle
-            store._timeout = PATIENT
+            hurry(store, PATIENT)
             assert store.perform(TakeInstant()).instant
         finally:
             store.close()
@@ -182,6 +174,7 @@ def test_a_primary_that_dies_is_left_for_the_one_that_took_over(namespace: str) 
         watched.servers[0].kill()
         with pytest.raises(StoreUnavailable):
             hurried.perform(Read("k"))
+        hurry(hurried, PATIENT)
         watched.take_over()
         for store in (*stores, hurried):
             assert not servable(store.perform(Read("k")))
@@ -197,7 +190,7 @@ def test_p6_a_silent_sentinel_costs_a_share_of_the_deadline_and_not_the_operatio
     url = f"redis+sentinel://127.0.0.1:{silent.port},127.0.0.1:{other.port}/{SERVICE}"
     silent.pause()
     try:
-        store = opened(colour, url, namespace, timeout=6.0)
+        store = opened(colour, url, namespace, timeout=8.0)
         assert fill(store, "k") is Filed.ADMITTED
         store.close()
         other.pause()

@@ -221,7 +221,7 @@ def test_p6_a_sweep_that_fails_is_logged_and_begun_again_until_it_succeeds(
     namespace: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "cachefence_web")
-    with RedisServer() as server, CacheFence(server.url, namespace=namespace, timeout=1.0) as fence:
+    with RedisServer() as server, CacheFence(server.url, namespace=namespace, timeout=PATIENT) as fence:
         prompt(fence)
         sweeper = fence._driver.sweeper
         fence.set_many(dict.fromkeys("abc", 1), ttl=None)
@@ -317,7 +317,8 @@ def test_a_sweep_in_the_foreground_leaves_the_background_nothing_to_do(
 
 
 def test_p6_a_sweep_in_the_foreground_that_broke_off_does_not_count(namespace: str) -> None:
-    with RedisServer() as server, CacheFence(server.url, namespace=namespace, timeout=1.0, on_outage="log") as fence:
+    with RedisServer() as server, \
+            CacheFence(server.url, namespace=namespace, timeout=PATIENT, on_outage="log") as fence:
         never(fence)
         fence.set_many(dict.fromkeys("abc", 1), ttl=None)
         fence.invalidate_all()

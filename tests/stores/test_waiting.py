@@ -32,7 +32,7 @@ from cachefence_web.core.entry import Kind
 from cachefence_web.core.tags import Lease
 from cachefence_web.stores.redis import AsyncRedisStore, RedisStore, open_async_store, open_store
 from tests.servers import RedisServer
-from tests.stores.build import PATIENT, entry_of, granted
+from tests.stores.build import PATIENT, entry_of, granted, named
 
 MINUTE = 60.0
 ENDS = ["fill", "refused fill", "release", "put", "delete", "takeover", "add", "swap"]
@@ -82,10 +82,6 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     while not condition():
         assert monotonic() < ends_at
         threading.Event().wait(0.002)
-
-
-def named(url: str, namespace: str) -> str:
-    return f"{url}{'&' if '?' in url else '?'}client_name={namespace}"
 
 
 @pytest.mark.parametrize("how", ENDS)
@@ -146,13 +142,18 @@ async def test_p7_a_cancelled_waiter_leaves_the_others_waiting(redis_url: str, n
     await store.aclose()
 
 
+def listens(before: set[threading.Thread]) -> bool:
+    """Whether a listener has begun since then: one of an earlier test may linger."""
+    return any(thread.name == "cachefence-listener" for thread in set(threading.enumerate()) - before)
+
+
 def test_closing_wakes_who_waits_and_leaves_no_thread(redis_url: str, namespace: str) -> None:
     store = open_store(redis_url, namespace, timeout=PATIENT)
     granted(store, "k", life=MINUTE)
     before = set(threading.enumerate())
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(store.perform, Wait("k", "t", MINUTE))
-        until(lambda: any(thread.name == "cachefence-listener" for thread in threading.enumerate()))
+        until(lambda: listens(before))
         store.close()
         assert waiting.result() < MINUTE
     assert set(threading.enumerate()) <= before
@@ -234,11 +235,12 @@ def test_p6_whoever_waits_while_redis_goes_away_looks_for_themselves(
     new_redis: Callable[..., RedisServer], namespace: str
 ) -> None:
     server = new_redis()
-    store = open_store(server.url, namespace, timeout=0.3)
+    store = open_store(server.url, namespace, timeout=PATIENT)
     granted(store, "k", life=MINUTE)
+    before = set(threading.enumerate())
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(store.perform, Wait("k", "t", MINUTE))
-        until(lambda: any(thread.name == "cachefence-listener" for thread in threading.enumerate()))
+        until(lambda: listens(before))
         server.kill()
         assert waiting.result() < MINUTE
     store.close()
