@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +28,8 @@ def test_an_entry_adds_at_most_64_bytes_and_its_tags(entry: Entry) -> None:
     assert len(entry.encode()) - len(entry.payload) - tags <= 64
 
 
-@settings(max_examples=10_000, deadline=None)
+@pytest.mark.timeout(600)
+@settings(max_examples=10_000)
 @given(entries, st.data())
 def test_p12_damaged_bytes_are_an_entry_or_a_miss(entry: Entry, data: st.DataObject) -> None:
     raw = bytearray(entry.encode())

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.faces.places import Face, Place
+from cachefence_web.core import plans
+from tests.faces.places import LONG_BACK_OFF, Face, Place
 from tests.servers import RedisServer
 
 KINDS = ("memory", "redis")
@@ -27,3 +28,9 @@ async def place(request: pytest.FixtureRequest, redis_server: RedisServer, names
 def face(place: Place) -> Face:
     """A cache over the place."""
     return place.face()
+
+
+@pytest.fixture(autouse=True)
+def long_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compute that failed is not tried again while a test lasts, unless it lets time pass."""
+    monkeypatch.setattr(plans, "BACK_OFF", LONG_BACK_OFF)

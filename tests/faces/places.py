@@ -14,11 +14,30 @@ from typing import Any
 import redis
 
 from cachefence_web import CacheFence
+from cachefence_web.runtime.background import MOST
 from cachefence_web.runtime.flights import Flights
 from cachefence_web.stores.memory import MemoryStore
 
 LONG = 20.0
 """Seconds after which a test that waits for an event has failed; no test passes by waiting this long."""
+
+LONG_BACK_OFF = 60.0
+"""Seconds: no machine is so slow that who asks again at once would come after it."""
+
+
+def set_deadline(fence: CacheFence, seconds: float) -> None:
+    """From now on a request of this cache's may take so long, on its open connections too.
+
+    What a frozen server is asked shall be given up soon, and what is asked of one that runs shall never be. No loop may
+    have a request under way.
+    """
+    store, looping = fence._terms.store, fence._terms.async_store
+    store._timeout = looping._timeout = seconds
+    for line, _ in looping._ends.values():
+        line._timeout = seconds
+        if line._timer is not None:  # as late as the last deadline was
+            line._timer.cancel()
+            line._timer = None
 
 
 class Face:
@@ -65,9 +84,12 @@ class Face:
                 await asyncio.sleep(0.001)
 
     async def idle(self) -> None:
-        """Return once no flight is under way: refreshes behind callers have ended too."""
+        """Return once no flight is under way: refreshes behind callers have ended too, and were counted and logged."""
+        engine, threads, tasks = self.fence._terms.engine, self.fence._driver, self.fence.aio._driver
         async with asyncio.timeout(LONG):
-            while self.fence._terms.engine.flights._table:  # noqa: ASYNC110
+            while (  # noqa: ASYNC110
+                engine.flights._table or tasks._refreshes or threads.background._room._value < MOST
+            ):
                 await asyncio.sleep(0.001)
 
 
@@ -85,7 +107,7 @@ class Place:
 
     def face(self, *, colour: str | None = None, url: str | None = None, **options: Any) -> Face:
         """A cache over this store; those of one process share its flights."""
-        fence = CacheFence(url or self.url, namespace=self.namespace, **{"timeout": 5.0, **options})
+        fence = CacheFence(url or self.url, namespace=self.namespace, **{"timeout": LONG, **options})
         store = fence._terms.store
         if isinstance(store, MemoryStore) and not self._faces:
             clock = store._clock

@@ -125,11 +125,11 @@ async def test_an_async_function_given_to_the_face_for_threads_says_which_one_to
 
 
 async def test_a_named_policy_is_used_and_an_option_of_the_call_goes_over_it(face: Face) -> None:
-    fence = CacheFence(policies={"catalog": Policy(ttl=77)})
+    fence = CacheFence(policies={"catalog": Policy(ttl=770)})
     fence.set("book", 1, policy="catalog")
-    fence.set("other", 1, policy="catalog", ttl=50)
-    assert 76 < fence.peek("book").remaining <= 77
-    assert 49 < fence.peek("other").remaining <= 50
+    fence.set("other", 1, policy="catalog", ttl=500)
+    assert 750 < fence.peek("book").remaining <= 770
+    assert 480 < fence.peek("other").remaining <= 500
     fence.close()
 
 

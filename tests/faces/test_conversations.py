@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -141,11 +143,13 @@ TAGGED = (b"etag", b'"one"')
 
 
 def test_rfc9111_4_a_fresh_response_answers_with_its_age(ask: Walk) -> None:
-    origin = Origin(FRESH)
+    origin, began = Origin(FRESH), time.monotonic()
     assert status_of(ask(origin)) == b"cachefence; fwd=miss; stored"
     found = ask(origin)
-    assert (found.body, named(found, b"age")) == (b"page 1", [b"0"])
-    assert status_of(found).startswith(b"cachefence; hit; ttl=5")
+    (age,) = named(found, b"age")
+    assert 0 <= int(age) <= time.monotonic() - began
+    assert found.body == b"page 1"
+    assert re.fullmatch(rb"cachefence; hit; ttl=[345]\d", status_of(found))
 
 
 @pytest.mark.parametrize("wish", [

@@ -12,7 +12,7 @@ import pytest
 from cachefence_web import CacheFence, ComputeFailed, SerializationError
 from cachefence_web.core.effects import Claim
 from cachefence_web.serializers import Json
-from tests.faces.places import LONG, Compute, Face, Place
+from tests.faces.places import LONG, LONG_BACK_OFF, Compute, Face, Place
 
 
 class Broken(Exception):
@@ -55,7 +55,7 @@ async def test_p8_the_next_try_is_gated_and_comes_when_the_back_off_is_over(plac
     assert compute.runs == 1
     if place.kind == "redis":
         await face.delete("book")  # Redis's own expiry of the record is the store's contract
-    await place.later(2)
+    await place.later(LONG_BACK_OFF)
     assert await face.get_or_set("book", compute) == "value"
 
 

@@ -107,11 +107,11 @@ async def test_p1_keys_do_not_collide_with_the_locks_of_others(face: Face) -> No
 async def test_p1_a_compute_longer_than_its_lease_stays_the_only_one_and_is_stored(
     place: Place, face: Face, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lease is renewed each third of its life: five times is longer than it would have lived by itself."""
+    """The lease is renewed each third of its life: four times is longer than it would have lived by itself."""
     compute = Compute("value", "second", held=True)
-    renewals = Renewals(5, compute.release)
+    renewals = Renewals(4, compute.release)
     renewals.watch(monkeypatch, face)
-    first = face.begins("get_or_set", "book", compute, lease=0.6)
+    first = face.begins("get_or_set", "book", compute, lease=3.0)
     await compute.begun()
     there = place.stranger()
     others = [there.begins("get_or_set", "book", compute) for _ in range(10)]
@@ -267,7 +267,7 @@ async def test_p4_a_leader_that_never_comes_back_is_replaced_once(place: Place) 
     hung, fallback = Compute("late", held=True), Compute("fallback")
     first = here.begins("get_or_set", "book", hung)
     await hung.begun()
-    waiters = [there.begins("get_or_set", "book", fallback, wait=1.0) for _ in range(20)]
+    waiters = [there.begins("get_or_set", "book", fallback, wait=2.5) for _ in range(20)]
     assert await asyncio.gather(*waiters) == ["fallback"] * 20
     assert fallback.runs == 1
     hung.release()

@@ -10,10 +10,13 @@ from tests.servers import RedisServer
 LONG = 30.0
 """Seconds after which what a test waits for will not come."""
 
+SHORT = 0.3
+"""Seconds for a request of a server that is frozen."""
+
 
 def another_process(server: RedisServer, namespace: str) -> CacheFence:
     """A cache on the same data that shares no journal with the others, as one in another process would not."""
-    return CacheFence(server.url.replace("/redis.sock", "/./redis.sock"), namespace=namespace)
+    return CacheFence(server.url.replace("/redis.sock", "/./redis.sock"), namespace=namespace, timeout=LONG)
 
 
 def settled(fence: CacheFence | AsyncCacheFence) -> None:

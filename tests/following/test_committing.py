@@ -15,7 +15,8 @@ from cachefence_web.core.effects import Fence, Lift, Outcome
 from cachefence_web.core.fencing import AT_ONCE
 from cachefence_web.following import AsyncCommitting, Committing
 from cachefence_web.following.committing import tell
-from tests.following.outages import another_process, settled
+from tests.faces.places import set_deadline
+from tests.following.outages import LONG, SHORT, another_process, settled
 from tests.servers import RedisServer
 
 GONE = "redis://127.0.0.1:1/0"
@@ -91,7 +92,7 @@ def test_p6_a_cache_out_of_reach_refuses_and_the_others_forget_the_fence(
     cache: CacheFence, on_outage: OnOutage
 ) -> None:
     compute(cache, "book:1")
-    refusing = CacheFence(GONE, timeout=0.2, on_outage=on_outage)
+    refusing = CacheFence(GONE, timeout=LONG, on_outage=on_outage)
     with pytest.raises(StoreUnavailable):
         Committing([cache, refusing], ("book:1",)).before()
     assert cache.get("k") == "v"
@@ -99,7 +100,7 @@ def test_p6_a_cache_out_of_reach_refuses_and_the_others_forget_the_fence(
 
 
 def test_p6_one_that_refuses_commits_keeps_what_other_writes_make_untrue(namespace: str) -> None:
-    with CacheFence(GONE, namespace=namespace, timeout=0.2, on_outage="refuse") as refusing:
+    with CacheFence(GONE, namespace=namespace, timeout=LONG, on_outage="refuse") as refusing:
         with pytest.raises(StoreUnavailable), refusing.fencing("book:1"):
             pytest.fail("the block has begun")
         assert refusing.stats().journaled == 0
@@ -109,13 +110,13 @@ def test_p6_one_that_refuses_commits_keeps_what_other_writes_make_untrue(namespa
 
 @pytest.mark.parametrize("on_outage", ["refuse", "raise"])
 def test_p6_a_commit_that_was_made_is_not_refused_but_remembered(namespace: str, on_outage: OnOutage) -> None:
-    with CacheFence(GONE, namespace=namespace, timeout=0.2, on_outage=on_outage) as refusing:
+    with CacheFence(GONE, namespace=namespace, timeout=LONG, on_outage=on_outage) as refusing:
         tell([refusing], ("book:1",))
         assert refusing.stats().journaled > 0
 
 
 def test_p6_a_cache_that_logs_does_neither_refuse_nor_raise(caplog: pytest.LogCaptureFixture) -> None:
-    committing = Committing([CacheFence(GONE, timeout=0.2, on_outage="log")], ("book:1",))
+    committing = Committing([CacheFence(GONE, timeout=LONG, on_outage="log")], ("book:1",))
     committing.before()
     committing.after(Outcome.COMMITTED)
     assert caplog.text.count("did not reach the store") == 2
@@ -129,12 +130,14 @@ def test_p6_a_lift_that_does_not_arrive_is_told_when_the_store_is_back(
     server = new_redis()
     other = another_process(server, namespace)
     other.set("k", "old", tags=["book:1"])
-    with CacheFence(server.url, namespace=namespace, timeout=0.3) as cache:
+    with CacheFence(server.url, namespace=namespace, timeout=LONG) as cache:
         committing = Committing([cache], ("book:1",))
         committing.before()
         server.pause()
+        set_deadline(cache, SHORT)
         committing.after(outcome)
         assert (cache.stats().journaled == 0) is stays
+        set_deadline(cache, LONG)
         server.resume()
         settled(cache)
         assert (other.get("k") == "old") is stays
@@ -146,7 +149,7 @@ async def test_p6_a_commit_goes_on_without_its_fence_and_is_told_when_the_store_
     colour: str, namespace: str, new_redis: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
 ) -> None:
     server = new_redis()
-    cache, other = CacheFence(server.url, namespace=namespace, timeout=0.3), another_process(server, namespace)
+    cache, other = CacheFence(server.url, namespace=namespace, timeout=SHORT), another_process(server, namespace)
     for key, tag in (("k", "book:1"), ("kept", "book:2")):
         other.set(key, "old", tags=[tag])
     server.pause()
@@ -161,6 +164,7 @@ async def test_p6_a_commit_goes_on_without_its_fence_and_is_told_when_the_store_
     assert caplog.text.count("goes on without its fence") == 1
     assert "could not be told" not in caplog.text
     assert cache.get_or_set("k", lambda: "new") == "new"
+    set_deadline(cache, LONG)
     server.resume()
     settled(cache)
     assert (other.get("k"), other.get("kept")) == (None, "old")
@@ -220,4 +224,4 @@ async def test_p3_both_colours_do_the_same(cache: CacheFence) -> None:
     await committing.after(Outcome.COMMITTED)
     assert cache.get("k") is None
     with pytest.raises(StoreUnavailable):
-        await AsyncCommitting([face, AsyncCacheFence(GONE, timeout=0.2, on_outage="raise")], ("book:1",)).before()
+        await AsyncCommitting([face, AsyncCacheFence(GONE, timeout=LONG, on_outage="raise")], ("book:1",)).before()

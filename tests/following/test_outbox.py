@@ -11,7 +11,8 @@ from cachefence_web.core.effects import Outcome
 from cachefence_web.following import AsyncCommitting, Committing
 from cachefence_web.following.outbox import Row, attach, detach, drained, rows_for
 from cachefence_web.runtime.outboxes import Busy
-from tests.following.outages import another_process, settled
+from tests.faces.places import set_deadline
+from tests.following.outages import LONG, SHORT, another_process, settled
 from tests.servers import RedisServer
 
 GONE = "redis://127.0.0.1:1/0"
@@ -74,7 +75,7 @@ def test_p6_nobody_is_done_while_another_tells(cache: CacheFence) -> None:
 
 def test_p6_what_could_not_be_told_to_all_stays(cache: CacheFence) -> None:
     table = Table(("1", '["a"]'))
-    with CacheFence(GONE, timeout=0.2) as gone, pytest.raises(StoreUnavailable):
+    with CacheFence(GONE, timeout=LONG) as gone, pytest.raises(StoreUnavailable):
         told(table, cache, gone)
     assert len(table.rows) == 1
 
@@ -88,16 +89,18 @@ async def test_p6_a_row_committed_behind_the_look_is_told_before_the_store_is_re
     other = another_process(server, namespace)
     other.set("k", "old", tags=["a"])
     table = Table()
-    with CacheFence(server.url, namespace=namespace, timeout=0.2, on_outage="outbox", fence_life=60) as cache:
+    with CacheFence(server.url, namespace=namespace, timeout=LONG, on_outage="outbox", fence_life=60) as cache:
         attach(cache, "table", lambda: told(table, cache))
         assert cache.get("k") == "old"
         server.pause()
+        set_deadline(cache, SHORT)
         threads, tasks = Committing([cache], ("a",), outbox=True), AsyncCommitting([cache.aio], ("a",), outbox=True)
         if colour == "threads":
             threads.before()
         else:
             await tasks.before()
         assert (threads.unheard or tasks.unheard) == (namespace,)
+        set_deadline(cache, LONG)
         server.resume()
         settled(cache)
         assert cache.get("k") == "old", "all that was committed by now is told"
@@ -122,7 +125,7 @@ async def test_p6_without_a_row_the_process_remembers(
     server = new_redis()
     other = another_process(server, namespace)
     other.set("k", "old", tags=["a"])
-    with CacheFence(server.url, namespace=namespace, timeout=0.2, on_outage="outbox") as cache:
+    with CacheFence(server.url, namespace=namespace, timeout=SHORT, on_outage="outbox") as cache:
         server.pause()
         if colour == "threads":
             committing = Committing([cache], ("a",), outbox=True)
@@ -136,6 +139,7 @@ async def test_p6_without_a_row_the_process_remembers(
             await awaited.forgo()
             await awaited.after(Outcome.COMMITTED)
         assert cache.stats().journaled > 0
+        set_deadline(cache, LONG)
         server.resume()
         settled(cache)
         assert other.get("k") is None
@@ -144,8 +148,8 @@ async def test_p6_without_a_row_the_process_remembers(
 
 
 def test_p6_a_cache_that_refuses_leaves_no_row(cache: CacheFence) -> None:
-    away = CacheFence(GONE, timeout=0.2, on_outage="outbox")
-    refusing = CacheFence(GONE, timeout=0.2, on_outage="raise")
+    away = CacheFence(GONE, timeout=LONG, on_outage="outbox")
+    refusing = CacheFence(GONE, timeout=LONG, on_outage="raise")
     committing = Committing([away, refusing], ("a",), outbox=True)
     with pytest.raises(StoreUnavailable):
         committing.before()

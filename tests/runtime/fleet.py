@@ -17,6 +17,9 @@ from tests.runtime.worker import MARK, Burst
 
 ROOT = Path(__file__).parents[2]
 
+LONG = 20.0
+"""Seconds after which a process that is to end has failed to."""
+
 
 class Fleet:
     """Worker processes, long-lived; one that was killed is replaced for the next burst."""
@@ -44,6 +47,9 @@ class Fleet:
         if stopped is not None:
             os.kill(stopped.pid, signal.SIGCONT)
             answers[stopped.pid] = self._hear(stopped)
+        for worker in self._workers:
+            if not answers[worker.pid]:
+                worker.wait(LONG)  # its pipes are closed a moment before it is known to have ended
         return [Counter(json.loads(answers[worker.pid] or "{}")) for worker in self._workers]
 
     def _stopped(self, burst: Burst) -> subprocess.Popen[str]:
@@ -75,7 +81,7 @@ class Fleet:
         assert worker.stdout is not None
         worker.stdin.close()
         worker.stdout.close()
-        return worker.wait(20)
+        return worker.wait(LONG)
 
     def __enter__(self) -> Self:
         return self

@@ -102,7 +102,7 @@ def test_p4_a_killed_leader_is_taken_over_once_within_its_lease(
     fleet: Fleet, burst: Callable[..., Burst], colour: str
 ) -> None:
     for number in range(2):
-        killed = burst(number, colour=colour, first="is killed", lease=0.4)
+        killed = burst(number, colour=colour, first="is killed")
         assert together(fleet.run(killed)) == {"value 2": 375}
         assert computes(killed) == 2
 
@@ -111,7 +111,7 @@ def test_p4_a_killed_leader_is_taken_over_once_within_its_lease(
 def test_p4_a_leader_that_outlives_its_lease_is_taken_over_once_and_stores_nothing(
     fleet: Fleet, fence: CacheFence, burst: Callable[..., Burst], colour: str
 ) -> None:
-    stopped = burst(colour=colour, first="is stopped", lease=0.4)
+    stopped = burst(colour=colour, first="is stopped")
     answers = together(fleet.run(stopped))
     assert computes(stopped) == 2
     assert answers.keys() <= {"value 1", "value 2"}
@@ -122,7 +122,7 @@ def test_p4_a_leader_that_outlives_its_lease_is_taken_over_once_and_stores_nothi
 
 def test_p4_a_leader_that_hangs_with_its_lease_is_replaced_by_one(fleet: Fleet, burst: Callable[..., Burst]) -> None:
     """It renews its lease for as long as it likes: `wait` ends the waiting, and one of the waiters is elected."""
-    hung = burst(first="hangs", wait=0.5, spread=0.05)
+    hung = burst(first="hangs", wait=2.5, spread=0.05)
     answers = together(fleet.run(hung))
     assert computes(hung) == 2
     assert answers == {"value 1": 1, "value 2": 499}, "only who runs the compute itself has nothing else to wait for"

@@ -30,6 +30,7 @@ from cachefence_web.core.journal import MOST, MOST_PATTERNS, Journal, Owed
 from cachefence_web.runtime.breaker import LONGEST_PROBE, REST, Breaker, paid_a_deadline
 from cachefence_web.runtime.journal import Outage, pause_after
 from cachefence_web.stores.memory import MemoryStore
+from tests.faces.places import set_deadline
 from tests.servers import RedisServer
 
 LONG = 20.0
@@ -332,11 +333,14 @@ def test_p6_what_the_one_who_asks_hears_is_heard_for_all() -> None:
 
 def test_p6_a_loop_that_ends_leaves_nothing_untold(new_redis: Callable[..., RedisServer], namespace: str) -> None:
     server = new_redis()
-    with CacheFence(server.url, namespace=namespace, timeout=0.3) as fence:
+    with CacheFence(server.url, namespace=namespace, timeout=LONG) as fence:
         fence.set("book", "old", tags=["row:1"])
+        assert fence.get("book") == "old"
         server.pause()
+        set_deadline(fence, 0.3)
         asyncio.run(fence.aio.invalidate_tags("row:1"))
         assert fence.get("book") is None
+        set_deadline(fence, LONG)
         server.resume()
         until(lambda: not fence.stats().journaled)
         assert fence.get("book") is None
@@ -349,7 +353,7 @@ SCRIPT = """
     from cachefence_web.core.journal import Owed
 
     url, namespace, how = sys.argv[1:]
-    fence = CacheFence(url, namespace=namespace, timeout=5.0)
+    fence = CacheFence(url, namespace=namespace, timeout=20.0)
     outage = fence._terms.engine.outage
     outage.pause = lambda _: 1000.0
     outage.owe(Owed(tags=("row:1",)), fence._terms.store, "invalidate_tags", StoreUnavailable("away"))
@@ -370,7 +374,7 @@ SCRIPT = """
 
 @pytest.mark.parametrize("how", ["exit", "fork"])
 def test_p6_a_process_that_ends_tells_what_it_owes(redis_url: str, namespace: str, how: str) -> None:
-    with CacheFence(redis_url, namespace=namespace) as fence:
+    with CacheFence(redis_url, namespace=namespace, timeout=LONG) as fence:
         fence.set("book", "old", tags=["row:1"])
         assert fence.get("book") == "old"
         ended = process(redis_url, namespace, how)

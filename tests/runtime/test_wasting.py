@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import tracemalloc
 from collections.abc import Iterator
 from typing import Any
@@ -61,10 +62,12 @@ def lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
     class Lines(list[str]):
         pass
 
-    said = Lines()
+    said, here = Lines(), threading.get_ident()
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
+            if record.thread != here:  # an earlier test's, that has not ended yet
+                return
             said.append(f"{record.levelname} {record.getMessage()}")
 
     handler = Handler()

@@ -20,6 +20,7 @@ from typing import Any
 
 from cachefence_web import CacheFence
 from cachefence_web.core import plans
+from cachefence_web.core.effects import Renew
 
 MARK = b"compute\n"
 
@@ -29,8 +30,9 @@ class Burst:
     """What a process is told to do.
 
     spread: seconds over which its callers arrive at random; lasts: seconds that the compute takes.
-    first: what becomes of the first compute of all: "value", "raises", "hangs", "is cancelled", "is killed",
-        "is stopped".
+    first: what becomes of the first compute of all: "value", "raises", "hangs" until nobody else waits here,
+        "is cancelled", "is killed", "is stopped".
+    left: seconds for which its lease outlives one that is killed or stopped.
     """
 
     key: str
@@ -42,6 +44,7 @@ class Burst:
     first: str = "value"
     lease: float = 10.0
     wait: float = 30.0
+    left: float = 0.4
 
 
 class Broken(Exception):
@@ -58,12 +61,16 @@ def mark(path: str) -> int:
         os.close(file)
 
 
-def misbehave(burst: Burst, number: int) -> None:
+def misbehave(fence: CacheFence, burst: Burst, number: int) -> None:
     """End as the first compute is told to."""
     if number > 1:
         return
     if burst.first == "raises":
         raise Broken("the first compute")
+    if burst.first in ("is killed", "is stopped"):
+        # Only this lease is short: whoever takes over may be slow, and is not to be taken over in turn.
+        flight = fence._terms.engine.flights._table[burst.key, False, False]
+        fence._terms.store.perform(Renew(burst.key, str(flight.holder), burst.left))
     # To this very thread: one sent to the process may reach another, and this one would go on for a moment.
     if burst.first == "is killed":
         signal.pthread_kill(threading.get_ident(), signal.SIGKILL)
@@ -80,8 +87,11 @@ async def tasks(fence: CacheFence, burst: Burst) -> list[Any]:
         if number == 1 and burst.first == "is cancelled":
             for caller in callers:
                 caller.cancel()
-        await asyncio.sleep(burst.lasts if number > 1 or burst.first != "hangs" else 4 * burst.wait)
-        misbehave(burst, number)
+        await asyncio.sleep(burst.lasts)
+        if number == 1 and burst.first == "hangs":
+            while sum(not caller.done() for caller in callers) > 1:  # noqa: ASYNC110 - all but the one who runs this
+                await asyncio.sleep(0.01)
+        misbehave(fence, burst, number)
         return f"value {number}"
 
     async def ask() -> Any:
@@ -100,7 +110,7 @@ def threads(fence: CacheFence, burst: Burst) -> list[Any]:
     def compute() -> str:
         number = mark(burst.marks)
         time.sleep(burst.lasts)
-        misbehave(burst, number)
+        misbehave(fence, burst, number)
         return f"value {number}"
 
     def ask() -> None:
