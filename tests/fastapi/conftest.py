@@ -7,6 +7,22 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cachefence_web import AsyncCacheFence
+from cachefence_web.core import plans
+from cachefence_web.starlette import refreshing, turn
+from tests.starlette.asgi import LONG
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody loses patience because the machine stands still; what tests impatience takes it away again."""
+    monkeypatch.setattr(turn, "SLOW", LONG)
+    monkeypatch.setattr(refreshing, "PATIENCE", LONG)
+
+
+@pytest.fixture
+def gated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compute that has failed is not tried again for as long as a test takes."""
+    monkeypatch.setattr(plans, "BACK_OFF", LONG)
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -18,5 +34,5 @@ def store(request: pytest.FixtureRequest, redis_url: str) -> str:
 @pytest.fixture
 async def fence(store: str, namespace: str) -> AsyncIterator[AsyncCacheFence]:
     """A cache."""
-    async with AsyncCacheFence(store, namespace=namespace) as fence:
+    async with AsyncCacheFence(store, namespace=namespace, timeout=LONG) as fence:
         yield fence

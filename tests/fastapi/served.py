@@ -18,7 +18,7 @@ FOLDER = Path(os.environ["SERVED"])
 SLOW = 0.2
 
 fence = AsyncCacheFence(os.environ.get("CACHE", "memory://"), namespace=os.environ.get("NAMESPACE", "served"),
-                        timeout=5.0)  # 500 clients on two cores are no outage
+                        timeout=20.0)  # 500 clients on two cores are no outage
 app = FastAPI(default_response_class=PlainTextResponse)
 install(app, fence)
 

@@ -7,14 +7,14 @@ from fastapi import Depends, FastAPI
 
 from cachefence_web import AsyncCacheFence, depends_on
 from cachefence_web.fastapi import cached, install
-from tests.starlette.asgi import ask
+from tests.starlette.asgi import LONG, ask
 
 FIELD = "x-cachefence-depends"
 
 
 @pytest.mark.parametrize("debug_header", [True, False])
 async def test_it_is_there_where_the_cache_says_so(store: str, namespace: str, *, debug_header: bool) -> None:
-    async with AsyncCacheFence(store, namespace=namespace, debug_header=debug_header) as fence:
+    async with AsyncCacheFence(store, namespace=namespace, timeout=LONG, debug_header=debug_header) as fence:
         app = FastAPI()
         install(app, fence)
 

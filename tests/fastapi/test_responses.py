@@ -385,6 +385,7 @@ async def test_p11_a_request_without_a_required_header_is_a_422_on_a_hit_too(app
     assert (statuses, ran.ran) == ([422, 200, 422, 200], {"endpoint": 1})
 
 
+@pytest.mark.usefixtures("gated")
 async def test_p8_one_failure_is_everybody_s(app: FastAPI, ran: Shop) -> None:
     @app.get("/books", dependencies=[caching()])
     async def books() -> None:

@@ -12,7 +12,7 @@ from starlette.requests import HTTPConnection
 
 from cachefence_web import AsyncCacheFence, ConfigurationError
 from cachefence_web.fastapi import cached, install
-from tests.starlette.asgi import ask
+from tests.starlette.asgi import LONG, ask
 
 
 class Session:
@@ -138,6 +138,7 @@ async def test_p7_a_cancelled_leader_is_replaced_by_one_whose_session_is_open(ap
         await leader
 
 
+@pytest.mark.usefixtures("gated")
 async def test_p8_one_failure_is_everybody_s(app: FastAPI, calls: list[Any]) -> None:
     async def load() -> None:
         calls.append(1)
@@ -180,7 +181,7 @@ async def test_p8_an_exception_that_is_an_answer_is_one_in_every_process(store: 
         raise KeyError("missing")
 
     for _ in range(2):
-        async with AsyncCacheFence(store, namespace=namespace) as fence:
+        async with AsyncCacheFence(store, namespace=namespace, timeout=LONG) as fence:
             app = FastAPI(exception_handlers={KeyError: lambda request, error: Response(status_code=404)})
             install(app, fence)
             serve(app, load, key="missing")

@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from cachefence_web.flask import CacheFence
+from tests.flask.behind import LONG, until_idle
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -19,8 +20,9 @@ def store(request: pytest.FixtureRequest, redis_url: str) -> str:
 
 @pytest.fixture
 def fence(store: str, namespace: str) -> Iterator[CacheFence]:
-    fence = CacheFence(url=store, namespace=namespace)
+    fence = CacheFence(url=store, namespace=namespace, timeout=LONG)
     yield fence
+    until_idle()  # what is still made behind an answer would open the store again
     for app in list(fence._apps):
         fence.of(app).close()
 

@@ -41,7 +41,7 @@ def create_app() -> Flask:
     app = Flask("library")
     app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{folder}/library.sqlite3"
     app.config["CACHEFENCE_URL"] = os.environ["LIBRARY_CACHE"]
-    app.config["CACHEFENCE_TIMEOUT"] = 5.0  # 500 clients on two cores are no outage
+    app.config["CACHEFENCE_TIMEOUT"] = 20.0  # 500 clients on two cores are no outage
     app.config["CACHEFENCE_NAMESPACE"] = os.environ["LIBRARY_NAMESPACE"]
     db.init_app(app)
     fence.init_app(app)

@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, text
 from cachefence_web import ConfigurationError
 from cachefence_web.flask import CacheFence, Rule
 from cachefence_web.sqlalchemy import invalidate_on_commit
+from tests.flask.behind import LONG
 
 FIELD = "X-CacheFence-Depends"
 
@@ -29,7 +30,7 @@ def engine(tmp_path: Path) -> Iterator[Any]:
 
 def application(engine: Any, store: str, namespace: str, **options: Any) -> Flask:
     app = Flask("shop")
-    fence = CacheFence(url=store, namespace=namespace, **options)
+    fence = CacheFence(url=store, namespace=namespace, timeout=LONG, **options)
     fence.init_app(app)
 
     @fence.cache_view(ttl=60, tags=["news"])

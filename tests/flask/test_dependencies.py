@@ -15,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from cachefence_web import StoreUnavailable
 from cachefence_web.flask import CacheFence
 from cachefence_web.sqlalchemy import invalidate_on_commit
+from tests.flask.behind import LONG
 from tests.servers import RedisServer
 
 
@@ -150,7 +151,7 @@ def test_p6_a_commit_that_is_refused_is_said_to_the_view(
 ) -> None:
     server: Any = new_redis()
     app, db = Flask("refusing"), SQLAlchemy(model_class=Base)
-    fence = CacheFence(url=server.url, namespace=namespace, timeout=0.2, on_outage="raise")
+    fence = CacheFence(url=server.url, namespace=namespace, timeout=LONG, on_outage="raise")
     app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path}/refusing.sqlite3"
     db.init_app(app)
     fence.init_app(app)
@@ -163,6 +164,7 @@ def test_p6_a_commit_that_is_refused_is_said_to_the_view(
             db.session.commit()
         db.session.rollback()
         assert db.session.get(Post, 1) is None
+        db.session.remove()  # what it holds would go back to a pool that is given up, and close with nobody
         db.engine.dispose()
     following.remove()
     fence.of(app).close()

@@ -15,6 +15,7 @@ from flask import Flask
 import cachefence_web
 from cachefence_web import ConfigurationError, Policy, SerializationError
 from cachefence_web.flask import CacheFence
+from tests.flask.behind import LONG
 
 
 def made(name: str = "shop", **config: Any) -> Flask:
@@ -107,7 +108,7 @@ def test_init_app_twice_and_on_anything_else_is_refused() -> None:
 def test_p12_pickles_are_signed_with_the_secret_key_and_former_ones_are_read(store: str, namespace: str) -> None:
     def value(**config: Any) -> Any:
         app = made(CACHEFENCE_SERIALIZER="pickle", **config)
-        fence = CacheFence(app, url=store, namespace=namespace)
+        fence = CacheFence(app, url=store, namespace=namespace, timeout=LONG)
         try:
             if fence.get("key") is None:
                 fence.set("key", {1: (2, 3)}, ttl=60)

@@ -30,12 +30,18 @@ class Gunicorn(Server):
     def __init__(self, cache: str, namespace: str, workers: int, kind: str = "gthread") -> None:
         super().__init__()
         self.kind = kind
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        # Bound for as long as this lives, so that no other process is given the port before the server has it.
+        self._held = socket.socket()
+        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._held.bind(("127.0.0.1", 0))
+        self.port = self._held.getsockname()[1]
         self.workers = workers
         self.environment = os.environ | {
             "LIBRARY_CACHE": cache, "LIBRARY_NAMESPACE": namespace, "LIBRARY_FOLDER": str(self.folder)}
+
+    def close(self) -> None:
+        super().close()
+        self._held.close()
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"

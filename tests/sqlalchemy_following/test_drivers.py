@@ -32,7 +32,7 @@ from tests.sqlalchemy_following.test_asyncio import title as atitle
 
 Follow = Callable[..., Any]
 
-KILL = text("SELECT pg_terminate_backend(:it, 5000)")
+KILL = text("SELECT pg_terminate_backend(:it, 60000)")
 PROCESS = text("SELECT pg_backend_pid()")
 RENAME_1 = update(Book).where(Book.id == 1)
 IN_PARTS = select(Book.title).where(Book.id.in_([1, 2])).execution_options(yield_per=1)

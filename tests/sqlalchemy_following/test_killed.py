@@ -14,6 +14,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from cachefence_web import CacheFence
+from tests.following.outages import LONG
 from tests.sqlalchemy_following.library import Book
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +24,7 @@ def test_p4_after_a_kill_between_commit_and_lift_the_page_is_right_at_the_deadli
     engine: Engine, redis_url: str, namespace: str, follow: Callable[..., Any],
 ) -> None:
     url = engine.url.render_as_string(hide_password=False)
-    with CacheFence(redis_url, namespace=namespace) as fence:
+    with CacheFence(redis_url, namespace=namespace, timeout=LONG) as fence:
         follow(engine, fence)
 
         def title() -> str:
@@ -38,7 +39,7 @@ def test_p4_after_a_kill_between_commit_and_lift_the_page_is_right_at_the_deadli
         died = subprocess.run(words, cwd=ROOT, check=False)
         assert died.returncode == -signal.SIGKILL
         assert title() == "Killed", "it was committed"
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + LONG
         while page() != "Killed" and time.monotonic() < deadline:
             time.sleep(0.01)
         assert page() == "Killed"

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from cachefence_web import CacheFence, StoreUnavailable
 from cachefence_web.sqlalchemy.drivers import in_transaction
-from tests.following.outages import another_process, settled
+from tests.following.outages import LONG, another_process, settled
 from tests.servers import RedisServer
 from tests.sqlalchemy_following.library import Book
 
@@ -30,7 +30,7 @@ def test_p6_refused_is_rolled_back_and_the_session_goes_on(
     engine: Engine, follow: Follow, new_redis: Callable[[], RedisServer],
 ) -> None:
     server = new_redis()
-    with CacheFence(server.url, timeout=0.2, on_outage="raise") as fence:
+    with CacheFence(server.url, timeout=LONG, on_outage="raise") as fence:
         following = follow(engine, fence)
         rename(engine, "New")
         server.kill()
@@ -62,7 +62,7 @@ def test_p6_a_commit_is_made_and_told_when_the_store_is_back(
 ) -> None:
     server = new_redis()
     other = another_process(server, namespace)
-    with CacheFence(server.url, namespace=namespace, timeout=0.2) as fence:
+    with CacheFence(server.url, namespace=namespace, timeout=1.0) as fence:
         follow(engine, fence)
         for row in (1, 2):
             other.set(f"book:{row}", "old", tags=[f"book:{row}"])
@@ -80,7 +80,7 @@ def test_p6_on_outage_log_lets_the_commit_return(
     engine: Engine, follow: Follow, new_redis: Callable[[], RedisServer], caplog: pytest.LogCaptureFixture,
 ) -> None:
     server = new_redis()
-    with CacheFence(server.url, timeout=0.2, on_outage="log") as fence:
+    with CacheFence(server.url, timeout=LONG, on_outage="log") as fence:
         follow(engine, fence)
         server.kill()
         with caplog.at_level(logging.ERROR, "cachefence_web"):
@@ -92,7 +92,7 @@ async def test_p6_told_when_the_store_is_back_in_an_event_loop(
     async_engine: AsyncEngine, follow: Follow, namespace: str, new_redis: Callable[[], RedisServer],
 ) -> None:
     server = new_redis()
-    fence, other = CacheFence(server.url, namespace=namespace, timeout=0.2), another_process(server, namespace)
+    fence, other = CacheFence(server.url, namespace=namespace, timeout=1.0), another_process(server, namespace)
     follow(async_engine, fence.aio)
     other.set("book:1", "old", tags=["book:1"])
     server.pause()
@@ -111,7 +111,7 @@ async def test_p6_refused_in_an_event_loop(
     async_engine: AsyncEngine, follow: Follow, new_redis: Callable[[], RedisServer],
 ) -> None:
     server = new_redis()
-    fence = CacheFence(server.url, timeout=0.2, on_outage="raise").aio
+    fence = CacheFence(server.url, timeout=LONG, on_outage="raise").aio
     follow(async_engine, fence)
     server.kill()
     async with AsyncSession(async_engine) as session:

@@ -111,7 +111,7 @@ def test_p4_a_connection_that_dies_at_its_commit_invalidates(postgres: Engine, f
 
             def kill() -> None:
                 with postgres.connect().execution_options(isolation_level="AUTOCOMMIT") as other:
-                    other.execute(text("SELECT pg_terminate_backend(:it, 5000)"), {"it": process})
+                    other.execute(text("SELECT pg_terminate_backend(:it, 60000)"), {"it": process})
 
             heard.at_fence = kill
             with pytest.raises(OperationalError):
@@ -230,7 +230,7 @@ def test_p3_what_such_a_session_told_is_told_again_if_its_connection_is_lost(
             session.commit()
         assert heard.take() == [BOOK_1, Outcome.COMMITTED]
         with postgres.connect() as other:
-            other.execute(text("SELECT pg_terminate_backend(:it, 5000)"), {"it": process})
+            other.execute(text("SELECT pg_terminate_backend(:it, 60000)"), {"it": process})
         with pytest.raises(OperationalError):
             connection.scalar(text(ONE))
         assert heard.take() == [BOOK_1, Outcome.COMMITTED]

@@ -15,6 +15,8 @@ from typing import Any
 from tests.servers import Server
 
 ROOT = Path(__file__).parents[2]
+LONG = 60.0
+"""Seconds for which no machine stands still."""
 
 
 @dataclass
@@ -85,9 +87,15 @@ class Uvicorn(Server):
     def __init__(self, application: str, *, workers: int, environment: Mapping[str, str]) -> None:
         super().__init__()
         self._application, self._workers, self._environment = application, workers, environment
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        # Bound for as long as this lives, so that no other process is given the port before the server has it.
+        self._held = socket.socket()
+        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._held.bind(("127.0.0.1", 0))
+        self.port: int = self._held.getsockname()[1]
+
+    def close(self) -> None:
+        super().close()
+        self._held.close()
 
     @property
     def computes(self) -> list[str]:
@@ -97,7 +105,7 @@ class Uvicorn(Server):
 
     def _launch(self, log: int) -> subprocess.Popen[bytes]:
         options = ["--host=127.0.0.1", f"--port={self.port}", f"--workers={self._workers}", "--log-level=warning",
-                   "--timeout-graceful-shutdown=2", "--backlog=1024"]
+                   "--timeout-graceful-shutdown=2", "--backlog=1024", f"--timeout-worker-healthcheck={LONG:.0f}"]
         return subprocess.Popen(
             [sys.executable, "-W", "error::ResourceWarning", "-m", "uvicorn", *options, self._application],
             cwd=ROOT, env={**os.environ, **self._environment, "SERVED": str(self.folder)},
@@ -122,7 +130,7 @@ async def crowd(port: int, path: str, clients: int, *, method: str = "GET") -> l
 
     async def exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
         writer.write(f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-        received = (await asyncio.wait_for(reader.read(), 60)).decode()
+        received = (await asyncio.wait_for(reader.read(), LONG)).decode()
         writer.close()
         await writer.wait_closed()
         status = received.partition(" ")[2][:3]

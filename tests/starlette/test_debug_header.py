@@ -17,7 +17,7 @@ from starlette.routing import Route
 from cachefence_web import AsyncCacheFence
 from cachefence_web.sqlalchemy import invalidate_on_commit
 from cachefence_web.starlette import CacheMiddleware, Rule, cache_view, install
-from tests.starlette.asgi import Answer, ask
+from tests.starlette.asgi import LONG, Answer, ask
 
 FIELD = "x-cachefence-depends"
 
@@ -56,8 +56,8 @@ def told(answer: Answer) -> str:
 async def test_it_is_there_where_the_cache_says_so_and_never_stored(
     engine: AsyncEngine, store: str, namespace: str, path: str
 ) -> None:
-    async with AsyncCacheFence(store, namespace=namespace, debug_header=True) as telling, \
-            AsyncCacheFence(store, namespace=namespace) as silent:
+    async with AsyncCacheFence(store, namespace=namespace, timeout=LONG, debug_header=True) as telling, \
+            AsyncCacheFence(store, namespace=namespace, timeout=LONG) as silent:
         following = invalidate_on_commit(engine, telling)
         try:
             app = application(engine, telling)
@@ -74,7 +74,7 @@ async def test_it_is_there_where_the_cache_says_so_and_never_stored(
 
 
 async def test_what_is_passed_on_as_it_comes_goes_without(engine: AsyncEngine, store: str, namespace: str) -> None:
-    async with AsyncCacheFence(store, namespace=namespace, debug_header=True) as fence:
+    async with AsyncCacheFence(store, namespace=namespace, timeout=LONG, debug_header=True) as fence:
         app = application(engine, fence)
         made, found = await ask(app, "/both"), await ask(app, "/both")
     assert made.all(FIELD) == []

@@ -23,7 +23,7 @@ from starlette.testclient import TestClient
 
 from cachefence_web import AsyncCacheFence
 from cachefence_web.starlette import CacheMiddleware, Rule, cache_view
-from tests.starlette.asgi import Answer, ask
+from tests.starlette.asgi import LONG, Answer, ask
 
 
 class Counting:
@@ -62,14 +62,14 @@ def hit(answer: Answer) -> bool:
 async def test_an_endpoint_s_own_declaration_wins_over_a_rule(fence: AsyncCacheFence, around: str) -> None:
     books, texts = Counting(), Counting()
     own = {"cache": fence, "tags": ["own"], "ttl": 300, "vary_on": ["X-Shelf"]}
-    rules = [Rule("/{path:path}", ttl=5, tags=["site"])] if around == "rule" else None
+    rules = [Rule("/{path:path}", ttl=60, tags=["site"])] if around == "rule" else None
     app = Starlette(routes=[route("/books", books, **own), route("/texts", texts)],
                     middleware=[Middleware(CacheMiddleware, cache=fence, rules=rules)])
     for shelf in ("a", "b"):
         made, found = [await ask(app, headers=[("X-Shelf", shelf)]) for _ in range(2)]
         assert (hit(made), hit(found), made.body) == (False, True, found.body)
         ttl = int(found.cache_status.rpartition("ttl=")[2])
-        assert 295 <= ttl <= 300
+        assert 300 - LONG <= ttl <= 300
         assert found.cache_status.count("cachefence") == 1
     assert books.count == 2
     await fence.invalidate_tags("own")
@@ -104,14 +104,14 @@ async def test_p11_a_rule_does_not_show_what_an_endpoint_keeps_from_those_with_c
 async def test_the_rule_of_a_mount_or_a_route_wins_over_the_site_s(fence: AsyncCacheFence) -> None:
     books, texts = Counting(), Counting()
     near = caching(fence, Rule("/{path:path}", ttl=300, tags=["near"]))
-    app = Starlette(middleware=[caching(fence, Rule("/{path:path}", ttl=5, tags=["site"]))], routes=[
+    app = Starlette(middleware=[caching(fence, Rule("/{path:path}", ttl=60, tags=["site"]))], routes=[
         Mount("/shop", routes=[route("/books", books)], middleware=[near]),
         Route("/texts", lambda request: PlainTextResponse("text"), middleware=[near]),
         route("/far", texts)])
     for target in ("/shop/books", "/texts", "/far"):
         _, found = [await ask(app, target) for _ in range(2)]
         assert hit(found)
-        assert (int(found.cache_status.rpartition("ttl=")[2]) > 5) == (target != "/far")
+        assert (int(found.cache_status.rpartition("ttl=")[2]) > 60) == (target != "/far")
     for tag in ("near", "site"):
         await fence.invalidate_tags(tag)
         made, found = [await ask(app, "/shop/books") for _ in range(2)]

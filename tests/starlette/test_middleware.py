@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from starlette.websockets import WebSocket
 
 from cachefence_web import AsyncCacheFence, ConfigurationError, depends_on
 from cachefence_web.starlette import CacheMiddleware, Rule
-from tests.starlette.asgi import ask
+from tests.starlette.asgi import LONG, ask
 
 EVERYTHING = Rule("/{path:path}", ttl=60)
 
@@ -49,10 +50,14 @@ async def test_p1_a_crowd_costs_one_call_of_the_application(fence: AsyncCacheFen
 
 async def test_a_hit_is_the_answer_that_was_made_and_says_so(fence: AsyncCacheFence) -> None:
     app = over(counting(lambda _: PlainTextResponse("book", headers={"X-Shelf": "3"})), fence)
+    began = time.monotonic()
     made, found = await ask(app), await ask(app)
     assert (made.status, made.body, made.cache_status) == (200, b"book", "cachefence; fwd=miss; stored")
     assert found.cache_status.startswith("cachefence; hit; ttl=")
-    assert (found.body, found.all("x-shelf"), found.all("age")) == (b"book", ["3"], ["0"])
+    assert (found.body, found.all("x-shelf")) == (b"book", ["3"])
+    (age,) = found.all("age")
+    # What the store's clock says is known to within the time that its answer took.
+    assert 0 <= int(age) <= 2 * (time.monotonic() - began)
     assert found.all("content-length") == ["4"]
 
 
@@ -298,6 +303,7 @@ async def test_p7_a_cancelled_leader_is_replaced(fence: AsyncCacheFence) -> None
         await leader
 
 
+@pytest.mark.usefixtures("gated")
 async def test_p8_one_failure_is_everybody_s(fence: AsyncCacheFence) -> None:
     def make(_: int) -> Response:
         raise LookupError("broken")
@@ -402,7 +408,7 @@ async def test_the_body_of_the_request_is_the_application_s_to_read(fence: Async
         return PlainTextResponse(str(len(await request.body())))
 
     cached = over(Starlette(routes=[Route("/books", endpoint)]), fence)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert [(await ask(cached)).body for _ in range(2)] == [b"0", b"0"]
 
 
@@ -478,7 +484,7 @@ async def test_a_cache_of_its_own_is_closed_at_shutdown_and_another_s_is_not(
 
 async def test_p10_nothing_is_left_behind(store: str, namespace: str) -> None:
     before = asyncio.all_tasks()
-    async with AsyncCacheFence(store, namespace=namespace) as fence:
+    async with AsyncCacheFence(store, namespace=namespace, timeout=LONG) as fence:
         cached = over(counting(), fence)
         await asyncio.gather(*[ask(cached, f"/{number % 5}") for number in range(50)])
     assert asyncio.all_tasks() == before

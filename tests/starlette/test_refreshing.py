@@ -188,6 +188,7 @@ async def test_a_stream_is_refreshed_whole_though_it_listens_for_the_end(fence: 
     assert ((await ask(app, asgi=asgi)).body, count) == (b"one two 2", 2)
 
 
+@pytest.mark.usefixtures("gated")
 @pytest.mark.parametrize("shape", WHOLE)
 @pytest.mark.parametrize("failure", ["raises", "500", "background"])
 async def test_p8_what_goes_wrong_in_a_refresh_is_logged_and_not_the_visitor_s(

@@ -96,6 +96,7 @@ async def test_a_stream_and_a_refusal_are_the_asker_s_own(fence: AsyncCacheFence
         assert counted.count == 2
 
 
+@pytest.mark.usefixtures("gated")
 async def test_p8_an_exception_that_is_an_answer_is_not_shared_and_a_failure_is(fence: AsyncCacheFence) -> None:
     class Gone(Exception): ...
 
