@@ -7,8 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +92,11 @@ class Tab:
         self._events: list[dict[str, Any]] = []
         for domain in ("Page", "Network", "Runtime"):
             self._do(f"{domain}.enable")
+        # Else the end of its first, empty page could be taken for that of the next one.
+        deadline = time.monotonic() + ANSWER
+        while self._value("document.readyState") != "complete":
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the first tab is not there in {ANSWER} s")
 
     def go(self, url: str) -> Visit:
         """Follow a link, or type an address."""
@@ -114,18 +118,36 @@ class Tab:
     def _step(self, command: str, **parameters: Any) -> Visit:
         self._events.clear()
         self._do(command, **parameters)
-        self._await("Page.loadEventFired")
-        text = str(self._do("Runtime.evaluate", expression="document.body.innerText")["result"]["value"]).strip()
+        self._await("the end of a page", lambda: self._have("Page.loadEventFired"))
+        text = str(self._value("document.body.innerText")).strip()
+        # What the network saw is told by another process, at its own time.
+        self._await("what the network saw", lambda: self._untold() <= 0)
         return self._seen(text)
+
+    def _value(self, expression: str) -> Any:
+        return self._do("Runtime.evaluate", expression=expression)["result"]["value"]
+
+    def _have(self, event: str) -> list[dict[str, Any]]:
+        return [seen["params"] for seen in self._events if seen["method"] == event]
+
+    def _document(self) -> dict[str, Any]:
+        """The last response of the step that is a document."""
+        return [seen for seen in self._have("Network.responseReceived") if seen["type"] == "Document"][-1]
+
+    def _untold(self) -> int:
+        """How many answers to the request for it, redirects among them, are not told of as the network saw them."""
+        document = self._document()
+        request = document["requestId"]
+        asked = [seen for seen in self._have("Network.requestWillBeSent") if seen["requestId"] == request]
+        told = [seen for seen in self._have("Network.responseReceivedExtraInfo") if seen["requestId"] == request]
+        seen = [bool(each.get("redirectHasExtraInfo")) for each in asked] + [bool(document.get("hasExtraInfo"))]
+        return sum(seen) - len(told)
 
     def _seen(self, text: str) -> Visit:
         """The last document of the step: after a redirect that which it led to."""
-        by_request = defaultdict(dict)  # type: defaultdict[str, dict[str, Any]]
-        for event in self._events:
-            if event["method"].startswith("Network.") and "requestId" in event["params"]:
-                by_request[event["params"]["requestId"]][event["method"].partition(".")[2]] = event["params"]
-        document = [found for found in by_request.values()
-                    if found.get("responseReceived", {}).get("type") == "Document"][-1]
+        request = self._document()["requestId"]
+        document = {event["method"].partition(".")[2]: event["params"] for event in self._events
+                    if event["method"].startswith("Network.") and event["params"].get("requestId") == request}
         response, wire = document["responseReceived"]["response"], document.get("responseReceivedExtraInfo")
         stored = bool(response.get("fromDiskCache") or document.get("requestServedFromCache"))
         headers = {name.lower(): value for name, value in (wire or response)["headers"].items()}
@@ -143,11 +165,11 @@ class Tab:
                 result: dict[str, Any] = message["result"]
                 return result
 
-    def _await(self, event: str) -> None:
+    def _await(self, what: str, is_there: Callable[[], object]) -> None:
         deadline = time.monotonic() + ANSWER
-        while not any(seen["method"] == event for seen in self._events):
+        while not is_there():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"no {event} in {ANSWER} s")
+                raise TimeoutError(f"no word of {what} in {ANSWER} s")
             self._next()
 
     def _next(self) -> dict[str, Any]:

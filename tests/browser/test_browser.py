@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ pytest.importorskip("uvicorn", reason="the page needs a server: pip install uvic
 pytest.importorskip("starlette", reason="the page is a Starlette application: pip install starlette")
 
 from tests.browser.chromium import Tab
-from tests.servers import Server
+from tests.servers import Server, free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,9 +26,7 @@ class Site(Server):
 
     def __init__(self) -> None:
         super().__init__()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
 
     def url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}{path}"

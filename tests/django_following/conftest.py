@@ -20,6 +20,9 @@ postgres_server = sharing.postgres_server
 
 VENDORS = ("sqlite", "postgresql")
 
+LONG = 30.0
+"""Seconds to answer for a Redis that is there: on a busy machine no answer comes at once."""
+
 
 @contextmanager
 def standing_in(**databases: dict[str, Any]) -> Iterator[None]:
@@ -96,7 +99,8 @@ def database(
 def on_redis(settings: Any, namespace: str, redis_url: str, database: Any) -> str:
     """The same on Redis."""
     settings.CACHES = {"default": {
-        "BACKEND": "cachefence_web.django.RedisCache", "LOCATION": redis_url, "OPTIONS": {"namespace": namespace}}}
+        "BACKEND": "cachefence_web.django.RedisCache", "LOCATION": redis_url,
+        "OPTIONS": {"namespace": namespace, "timeout": LONG}}}
     return redis_url
 
 

@@ -302,7 +302,7 @@ def test_p6_a_commit_is_made_and_told_when_the_store_is_back(
     server = new_redis()
     other = another_process(server, namespace)
     settings.CACHES = {"default": {"BACKEND": "cachefence_web.django.RedisCache", "LOCATION": server.url,
-                                   "OPTIONS": {"namespace": namespace, "timeout": 0.2}}}
+                                   "OPTIONS": {"namespace": namespace, "timeout": 1.0}}}
     for row in (1, 2):
         other.set(f"book:{row}", "old", tags=[f"followed_book:{row}"])
     server.pause()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from django.core.cache import caches
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, InternalError, OperationalError, connection, connections, transaction
 from django.test import Client
+from redis import Redis
 
 from cachefence_web import ConfigurationError, StoreUnavailable
 from cachefence_web.django import fence
@@ -26,6 +28,7 @@ from cachefence_web.django.draining import drain
 from cachefence_web.django.models import Outbox
 from cachefence_web.following.outbox import MOST, rows_for
 from cachefence_web.runtime.outboxes import Busy
+from tests.django_following.conftest import LONG
 from tests.django_following.shop.models import Book
 from tests.django_following.test_commits import elsewhere
 from tests.django_following.test_matrix import shown
@@ -36,9 +39,10 @@ from tests.servers import RedisServer
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
-def cache_on(location: str, namespace: str) -> dict[str, Any]:
+def cache_on(location: str, namespace: str, timeout: float = LONG) -> dict[str, Any]:
+    """So long a life that the look which follows each outage after one life meets nothing of the test."""
     return {"BACKEND": "cachefence_web.django.RedisCache", "LOCATION": location,
-            "OPTIONS": {"namespace": namespace, "on_outage": "outbox", "timeout": 1.0, "fence_life": 1.0}}
+            "OPTIONS": {"namespace": namespace, "on_outage": "outbox", "timeout": timeout, "fence_life": 600.0}}
 
 
 @pytest.fixture
@@ -58,10 +62,25 @@ def away(settings: Any, namespace: str, outbox: Any) -> None:
 
 
 @pytest.fixture
-def on_server(settings: Any, namespace: str, outbox: Any, new_redis: Callable[..., RedisServer]) -> RedisServer:
+def on_server(
+    settings: Any, namespace: str, outbox: Any, new_redis: Callable[..., RedisServer]
+) -> Iterator[RedisServer]:
     server = new_redis()
     settings.CACHES = {"default": cache_on(server.url, namespace)}
-    return server
+    yield server
+    fence().close()
+
+
+@contextmanager
+def out_of_reach(server: RedisServer) -> Iterator[None]:
+    """Redis keeps what it has and takes nobody in: it refuses at once, so that no deadline is there to be missed."""
+    hidden = server.socket_path.with_name("hidden.sock")
+    server.socket_path.rename(hidden)
+    with Redis.from_url(server.tcp_url) as administrator:
+        for kind in ("normal", "pubsub"):
+            administrator.client_kill_filter(_type=kind, skipme=True)
+    yield
+    hidden.rename(server.socket_path)
 
 
 def in_a_block() -> None:
@@ -109,8 +128,9 @@ def test_p6_the_row_is_there_if_and_only_if_the_transaction_is_committed(
 
 @pytest.mark.parametrize("gone", ["paused", "killed"])
 def test_p6_what_waits_is_told_when_redis_is_back(
-    gone: str, on_server: RedisServer, namespace: str, outbox: Callable[[], list[list[str]]]
+    gone: str, on_server: RedisServer, namespace: str, settings: Any, outbox: Callable[[], list[list[str]]]
 ) -> None:
+    settings.CACHES = {"default": cache_on(on_server.url, namespace, timeout=1.0)}
     other = another_process(on_server, namespace)
     for row in (1, 2):
         other.set(f"book:{row}", "old", tags=[f"followed_book:{row}"])
@@ -139,19 +159,19 @@ def test_p4_the_page_is_right_though_its_writer_was_killed(
 ) -> None:
     shown(client, "pk")
     assert shown(client, "pk") == ("'One/1'", True)
-    on_server.pause()
-    died = subprocess.run(
-        [sys.executable, "-m", "tests.django_following.dying_away", json.dumps(places[vendor]),
-         json.dumps(cache_on(on_server.url, namespace))],
-        cwd=Path(__file__).parents[2], capture_output=True, timeout=60, check=False)
-    assert died.returncode == -signal.SIGKILL, died.stderr.decode()
-    assert len(outbox()) == 1
-    if reader == "lived through it":
-        assert shown(client, "pk") == ("'from the grave/1'", False)
-    else:
-        there = on_server.url.replace("/redis.sock", "/./redis.sock")
-        settings.CACHES = {"default": cache_on(there, namespace)}
-    on_server.resume()
+    with out_of_reach(on_server):
+        died = subprocess.run(
+            [sys.executable, "-m", "tests.django_following.dying_away", json.dumps(places[vendor]),
+             json.dumps(cache_on(on_server.url, namespace))],
+            cwd=Path(__file__).parents[2], capture_output=True, timeout=60, check=False)
+        assert died.returncode == -signal.SIGKILL, died.stderr.decode()
+        assert len(outbox()) == 1
+        if reader == "lived through it":
+            assert shown(client, "pk") == ("'from the grave/1'", False)
+        else:
+            fence().close()
+            there = on_server.url.replace("/redis.sock", "/./redis.sock")
+            settings.CACHES = {"default": cache_on(there, namespace)}
     assert shown(client, "pk")[0] == "'from the grave/1'"
     settled(fence())
     assert shown(client, "pk")[0] == "'from the grave/1'"
@@ -255,13 +275,12 @@ def test_p6_without_the_table_the_process_remembers_and_says_what_to_do(
         cursor.execute("ALTER TABLE cachefence_outbox RENAME TO cachefence_elsewhere")
     try:
         fence().get("any")
-        on_server.pause()
-        in_a_block()
-        Book.objects.filter(pk=2).update(title="2")
-        assert one().title == "1", "the transaction is none the worse for it"
-        assert caplog.text.count("manage.py migrate") == 1
-        assert fence().stats().journaled > 1
-        on_server.resume()
+        with out_of_reach(on_server):
+            in_a_block()
+            Book.objects.filter(pk=2).update(title="2")
+            assert one().title == "1", "the transaction is none the worse for it"
+            assert caplog.text.count("manage.py migrate") == 1
+            assert fence().stats().journaled > 1
         settled(fence())
         assert other.get("book:1") is None
     finally:
@@ -331,14 +350,13 @@ def test_p6_what_cannot_run_in_a_transaction_is_left_to_the_journal(
     vendor: str, on_server: RedisServer, outbox: Callable[[], list[list[str]]]
 ) -> None:
     fence().get("any")
-    on_server.pause()
-    with connection.cursor() as cursor:
-        cursor.execute("VACUUM followed_book" if vendor == "postgresql" else "VACUUM")
-        cursor.execute("CREATE TABLE followed_passing (id int)")
-        cursor.execute("DROP TABLE followed_passing")
-    assert outbox() == []
-    assert fence().stats().journaled > 1
-    on_server.resume()
+    with out_of_reach(on_server):
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM followed_book" if vendor == "postgresql" else "VACUUM")
+            cursor.execute("CREATE TABLE followed_passing (id int)")
+            cursor.execute("DROP TABLE followed_passing")
+        assert outbox() == []
+        assert fence().stats().journaled > 1
     settled(fence())
 
 

@@ -98,11 +98,7 @@ def test_p3_no_reader_sees_less_than_was_committed_before_it_asked(database: Any
     assert _played().wrong == []
 
 
-def test_p3_no_reader_of_redis_sees_less_than_was_committed_before_it_asked(
-    redis_url: str, database: Any, settings: Any, namespace: str
-) -> None:
-    settings.CACHES = {"default": {
-        "BACKEND": "cachefence_web.django.RedisCache", "LOCATION": redis_url, "OPTIONS": {"namespace": namespace}}}
+def test_p3_no_reader_of_redis_sees_less_than_was_committed_before_it_asked(on_redis: str) -> None:
     assert _played().wrong == []
 
 

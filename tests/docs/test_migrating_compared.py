@@ -13,6 +13,9 @@ from tests.servers import RedisServer
 
 THEIRS, OURS = "django.core.cache.backends.redis.RedisCache", "cachefence_web.django.RedisCache"
 
+PATIENT: dict[str, dict[str, Any]] = {THEIRS: {}, OURS: {"OPTIONS": {"timeout": 30.0}}}
+"""Ours gives up after a second, unless told otherwise, and a slow machine may need more."""
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedisServer]:
@@ -56,7 +59,7 @@ def test_what_is_said_of_both_is_so(
     settings: Any, server: RedisServer, what: Callable[[Any, Any, Redis], object], theirs: object, ours: object
 ) -> None:
     for backend, expected in ((THEIRS, theirs), (OURS, ours)):
-        entry = {"BACKEND": backend, "LOCATION": server.tcp_url}
+        entry = {"BACKEND": backend, "LOCATION": server.tcp_url, **PATIENT[backend]}
         settings.CACHES = {"default": entry, "other": {**entry, "TIMEOUT": 60}}
         with Redis.from_url(server.tcp_url) as raw:
             raw.flushall()

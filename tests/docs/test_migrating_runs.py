@@ -26,6 +26,9 @@ from tests.servers import RedisServer
 
 cache: Any = djangos
 PRINTED = "redis://localhost:6379"
+OURS = "cachefence_web.django.RedisCache"
+PATIENCE = {"timeout": 30.0}
+"""Ours gives up after a second, unless told otherwise, and a slow machine may need more."""
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,8 +40,9 @@ def configured(settings: Any, redis_server: RedisServer, namespace: str) -> Call
     def configure(entry: dict[str, Any]) -> None:
         assert entry["LOCATION"].startswith(PRINTED)
         here = entry["LOCATION"].replace(PRINTED, redis_server.tcp_url.rpartition("/")[0])
+        ours = PATIENCE if entry["BACKEND"] == OURS else {}
         settings.CACHES = {"default": {
-            **entry, "LOCATION": here, "OPTIONS": {"namespace": namespace, **entry.get("OPTIONS", {})}}}
+            **entry, "LOCATION": here, "OPTIONS": {"namespace": namespace, **ours, **entry.get("OPTIONS", {})}}}
 
     return configure
 

@@ -15,7 +15,7 @@ from typing import Literal
 from httplint import HttpRequestLinter, HttpResponseLinter
 from httplint.note import levels
 
-from tests.servers import Server
+from tests.servers import Server, free_port
 
 ROOT = Path(__file__).parents[2]
 AGENT = "cachefence-tests/1"
@@ -30,9 +30,7 @@ class Site(Server):
     def __init__(self, made_by: str, server: Kind) -> None:
         super().__init__()
         self._made_by, self._server = made_by, server
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
 
     def _launch(self, log: int) -> subprocess.Popen[bytes]:
         made_by = f"tests.lint.sites:{self._made_by}"
@@ -55,7 +53,10 @@ class Site(Server):
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A request and its response; body: without its transfer coding; cut: whether it missed its declared length."""
+    """A request and its response.
+
+    body: without its transfer coding; cut: whether it missed its declared length; at: when it was answered.
+    """
 
     method: str
     target: str
@@ -66,6 +67,7 @@ class Exchange:
     headers: Lines
     body: bytes
     cut: bool
+    at: float
 
     def all(self, name: str) -> list[str]:
         """The lines of a field."""
@@ -100,6 +102,7 @@ def exchange(
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(b"%s %s HTTP/1.1\r\n%sConnection: close\r\n\r\n" % (method.encode(), path.encode(), lines))
         received = b"".join(iter(lambda: connection.recv(65536), b""))
+    at = time.time()
     head, divided, rest = received.partition(b"\r\n\r\n")
     if not divided:
         raise ValueError(f"no HTTP response: {received[:100]!r}")
@@ -107,7 +110,7 @@ def exchange(
     version, status, phrase = (*first.split(b" ", 2), b"")[:3]
     answered = [(name, value.strip()) for name, _, value in (line.partition(b":") for line in fields)]
     body, cut = _body(answered, rest, bodiless=method == "HEAD" or status in (b"204", b"304"))
-    return Exchange(method, path, asked, version.removeprefix(b"HTTP/"), int(status), phrase, answered, body, cut)
+    return Exchange(method, path, asked, version.removeprefix(b"HTTP/"), int(status), phrase, answered, body, cut, at)
 
 
 def _body(headers: Lines, rest: bytes, *, bodiless: bool) -> tuple[bytes, bool]:
@@ -132,7 +135,7 @@ def remarks(found: Exchange) -> list[Remark]:
     request.process_request_topline(found.method.encode(), found.target.encode(), b"1.1")
     request.process_headers(found.asked)
     request.finish_content(True)
-    response = HttpResponseLinter(start_time=time.time(), _related=request)
+    response = HttpResponseLinter(start_time=found.at, _related=request)
     response.is_head_response = found.method == "HEAD"
     response.process_response_topline(found.version, str(found.status).encode(), found.phrase)
     response.process_headers(found.headers)
