@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.stores.build import PATIENT
+
 
 @pytest.fixture(params=["memory", "redis"])
 def location(request: pytest.FixtureRequest, redis_url: str) -> str:
@@ -19,7 +21,7 @@ def entry(location: str, namespace: str) -> dict[str, Any]:
     return {
         "BACKEND": "cachefence_web.django.RedisCache",
         "LOCATION": location,
-        "OPTIONS": {"namespace": namespace},
+        "OPTIONS": {"namespace": namespace, "timeout": PATIENT},
     }
 
 

@@ -24,7 +24,7 @@ settings.configure(
         "BACKEND": "cachefence_web.django.RedisCache",
         "LOCATION": os.environ.get("CACHE", "memory://"),
         # 500 clients on two cores are no outage.
-        "OPTIONS": {"namespace": os.environ.get("NAMESPACE", "served"), "timeout": 5.0},
+        "OPTIONS": {"namespace": os.environ.get("NAMESPACE", "served"), "timeout": 60.0, "wait": 60.0},
     }},
     DATABASES={"default": {
         "ENGINE": "django.db.backends.sqlite3", "NAME": FOLDER / "books.sqlite3", "OPTIONS": {"timeout": 20}}},

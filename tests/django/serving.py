@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.servers import Server
+from tests.servers import Server, free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,9 +22,7 @@ class Site(Server):
         super().__init__()
         self._kind, self._workers = kind, workers
         self._environment = {**os.environ, **environment, "SERVED": str(self.folder)}
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
 
     @property
     def computes(self) -> list[str]:
@@ -35,7 +33,7 @@ class Site(Server):
     def _launch(self, log: int) -> subprocess.Popen[bytes]:
         python = [sys.executable, "-W", "error::ResourceWarning"]
         subprocess.run([*python, "-c", "import tests.django.served as site; site.prepare()"],
-                       cwd=ROOT, env=self._environment, check=True, timeout=60)
+                       cwd=ROOT, env=self._environment, check=True)
         threads = ["--worker-class=gthread", "--threads=32"] if self._kind == "gunicorn" else ["--worker-class=sync"]
         served = [
             "gunicorn", f"--bind=127.0.0.1:{self.port}", f"--workers={self._workers}", *threads, "--backlog=1024",

@@ -241,7 +241,8 @@ def test_a_subscription_ends_with_disconnect(sent: Sent) -> None:
 
 
 def test_each_cache_is_told_its_own(settings: Any, entry: Any, namespace: str, follow: Follow) -> None:
-    settings.CACHES = {"default": entry, "pages": {**entry, "OPTIONS": {"namespace": f"{namespace}.pages"}}}
+    settings.CACHES = {"default": entry, "pages": {
+        **entry, "OPTIONS": {**entry["OPTIONS"], "namespace": f"{namespace}.pages"}}}
     follow(Book, tags=["book"])
     follow(Book, tags=["book"], cache="pages")
     for alias in ("default", "pages"):

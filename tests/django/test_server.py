@@ -10,6 +10,8 @@ import pytest
 
 from tests.django.serving import Site, crowd
 
+pytestmark = pytest.mark.timeout(400)
+
 CLIENTS = 500
 
 

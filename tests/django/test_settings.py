@@ -11,6 +11,7 @@ from django.core.cache import cache, caches
 from cachefence_web import ConfigurationError
 from cachefence_web.django import RedisCache, fence
 from cachefence_web.serializers import Json
+from tests.stores.build import PATIENT
 
 OURS = "cachefence_web.django.RedisCache"
 
@@ -62,7 +63,8 @@ def test_a_password_with_a_comma_is_not_cut_and_not_told(settings: Any, location
 
 def test_several_places_are_told_apart(settings: Any, location: str, namespace: str) -> None:
     places = f"{location},{location}; {location}"
-    settings.CACHES = {"default": {"BACKEND": OURS, "LOCATION": places, "OPTIONS": {"namespace": namespace}}}
+    settings.CACHES = {"default": {
+        "BACKEND": OURS, "LOCATION": places, "OPTIONS": {"namespace": namespace, "timeout": PATIENT}}}
     cache.set("key", 1)
     assert cache.get("key") == 1
 
@@ -79,7 +81,7 @@ def test_p12_a_short_secret_is_refused_for_pickle_only(settings: Any) -> None:
 
 def test_a_list_of_one_and_every_option_are_taken(settings: Any, location: str, namespace: str) -> None:
     settings.CACHES = {"default": {"BACKEND": OURS, "LOCATION": [location], "TIMEOUT": "60", "OPTIONS": {
-        "namespace": namespace, "serializer": Json(), "timeout": 2, "on_outage": "log", "fence_life": 5,
+        "namespace": namespace, "serializer": Json(), "timeout": 20, "on_outage": "log", "fence_life": 5,
         "stale_for": 10, "jitter": 0.1}}}
     cache.set("key", {"a": 1})
     assert cache.get("key") == {"a": 1}
@@ -98,7 +100,7 @@ def test_p12_a_former_secret_is_read_while_it_is_a_fallback(settings: Any, entry
 
 
 def test_aliases_on_one_server_do_not_see_each_other(settings: Any, location: str, namespace: str) -> None:
-    one = {"BACKEND": OURS, "LOCATION": location, "KEY_PREFIX": namespace}
+    one = {"BACKEND": OURS, "LOCATION": location, "KEY_PREFIX": namespace, "OPTIONS": {"timeout": PATIENT}}
     settings.CACHES = {"default": one, "sessions": {**one, "TIMEOUT": 60}, "other": {**one, "KEY_PREFIX": "other"}}
     for alias in caches:
         caches[alias].set("key", alias)
@@ -138,7 +140,8 @@ def test_a_backend_made_by_hand_is_named_by_its_prefix() -> None:
 
 def test_p10_settings_that_come_and_go_leave_no_thread(settings: Any, entry: Any, namespace: str) -> None:
     def use(number: int) -> None:
-        settings.CACHES = {"default": {**entry, "OPTIONS": {"namespace": f"{namespace}.{number}"}}}
+        options = {**entry["OPTIONS"], "namespace": f"{namespace}.{number}"}
+        settings.CACHES = {"default": {**entry, "OPTIONS": options}}
         assert cache.get_or_set("key", lambda: number, stale_for=5) == number
 
     use(0)

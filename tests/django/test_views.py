@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -190,8 +191,10 @@ def test_a_hit_keeps_headers_and_says_what_it_is(client: Client) -> None:
         return HttpResponse(
             '{"a": 1}', content_type="application/json", headers={"X-Shelf": "3", "Cache-Control": "max-age=5"})
 
+    began = monotonic()
     with mounted(book=view_of("def", Counted(made))):
         miss, hit = client.get("/book/"), client.get("/book/")
+    passed = monotonic() - began
     for answer in (miss, hit):
         assert answer.json() == {"a": 1}
         assert answer.reason_phrase == "OK"
@@ -203,7 +206,7 @@ def test_a_hit_keeps_headers_and_says_what_it_is(client: Client) -> None:
     assert miss["Cache-Status"] == "cachefence; fwd=miss; stored"
     assert hit["Cache-Status"].startswith("cachefence; hit; ttl=")
     assert "Age" not in miss
-    assert hit["Age"] == "0"
+    assert 0 <= int(hit["Age"]) <= passed
 
 
 def test_a_client_that_has_the_page_gets_a_304(client: Client, book: Counted) -> None:
@@ -469,15 +472,15 @@ def test_what_decorators_inside_tell_djangos_middleware_is_remembered(client: Cl
 
 
 def test_the_policy_is_the_caches_with_the_views_own_words_over_it(settings: Any, entry: Any, client: Client) -> None:
-    settings.CACHES = {"default": {**entry, "TIMEOUT": 20}}
+    settings.CACHES = {"default": {**entry, "TIMEOUT": 2000}}
     with mounted(
         one=cache_view()(lambda request: HttpResponse()),
-        two=cache_view(policy=Policy(ttl=10))(lambda request: HttpResponse()),
-        three=cache_view(policy=Policy(ttl=10), ttl=5)(lambda request: HttpResponse()),
+        two=cache_view(policy=Policy(ttl=1000))(lambda request: HttpResponse()),
+        three=cache_view(policy=Policy(ttl=1000), ttl=500)(lambda request: HttpResponse()),
     ):
-        for path, ttl in (("/one/", 20), ("/two/", 10), ("/three/", 5)):
+        for path, ttl in (("/one/", 2000), ("/two/", 1000), ("/three/", 500)):
             client.get(path)
-            assert int(client.get(path)["Cache-Status"].partition("ttl=")[2]) in (ttl - 1, ttl)
+            assert ttl - 60 < int(client.get(path)["Cache-Status"].partition("ttl=")[2]) <= ttl
 
 
 @pytest.mark.parametrize(("wrong", "message"), [

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.django_cache.sdist import NotDownloaded, unpacked
+from tests.stores.build import PATIENT
 
 collect_ignore_glob = [] if find_spec("django") else ["*"]
 
@@ -22,12 +23,18 @@ def location(request: pytest.FixtureRequest, redis_url: str) -> str:
 
 @pytest.fixture
 def configure(settings: Any, namespace: str) -> Any:
-    """Makes CACHES["default"] one that no other test shares: `configure(location, OPTION=..., TIMEOUT=...)`."""
+    """Makes CACHES["default"] one that no other test shares: `configure(location, top={"TIMEOUT": ...}, OPTION=...)`.
 
-    def configure(location: str, *, top: dict[str, Any] | None = None, **options: Any) -> None:
+    patient: a busy machine is no outage; the tests of how long an operation may take say False.
+    """
+
+    def configure(
+        location: str, *, top: dict[str, Any] | None = None, patient: bool = True, **options: Any
+    ) -> None:
+        timeout = {"timeout": PATIENT} if patient else {}
         settings.CACHES = {"default": {
             "BACKEND": "cachefence_web.django.RedisCache", "LOCATION": location, **(top or {}),
-            "OPTIONS": {"namespace": namespace, **options}}}
+            "OPTIONS": {"namespace": namespace, **timeout, **options}}}
 
     return configure
 

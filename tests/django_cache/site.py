@@ -5,7 +5,8 @@ from pathlib import Path
 
 SECRET_KEY = "not a secret: Django's tests sign with it"
 DATABASES = {name: {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"} for name in ("default", "other")}
-CACHES = {"default": {"BACKEND": "cachefence_web.django.RedisCache", "LOCATION": os.environ["CACHE_URL"]}}
+CACHES = {"default": {
+    "BACKEND": "cachefence_web.django.RedisCache", "LOCATION": os.environ["CACHE_URL"], "OPTIONS": {"timeout": 30.0}}}
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 INSTALLED_APPS = [
     "django.contrib.contenttypes",

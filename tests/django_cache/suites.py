@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 BACKEND = "cachefence_web.django.RedisCache"
+SLOW = "tests.django_cache.slow.Slow"
 NAMESPACE = f"djangos.{os.getpid()}"
 
 CONTRACT = "contract"
@@ -69,10 +70,13 @@ class AwaitedCaches:
         return Awaited(alias)
 
 
-def ours(name: str, number: int, setting: Mapping[str, Any], *, shared: bool) -> dict[str, Any]:
+def ours(
+    name: str, number: int, setting: Mapping[str, Any], *, shared: bool, backend: str = BACKEND
+) -> dict[str, Any]:
     """An entry of CACHES, of this backend: the keys are shared where they were on one server in Django's tests."""
-    options = {"namespace": NAMESPACE if shared else f"{NAMESPACE}.{number}.{name}"}
-    return {**setting, "BACKEND": BACKEND, "LOCATION": os.environ["CACHE_URL"], "OPTIONS": options}
+    # A busy machine is no outage.
+    options = {"namespace": NAMESPACE if shared else f"{NAMESPACE}.{number}.{name}", "timeout": 30.0}
+    return {**setting, "BACKEND": backend, "LOCATION": os.environ["CACHE_URL"], "OPTIONS": options}
 
 
 def contract(*, awaited: bool) -> unittest.TestSuite:
@@ -95,7 +99,7 @@ def contract(*, awaited: bool) -> unittest.TestSuite:
     return unittest.TestSuite(test for test in _flat(tests) if not awaited or "_async_" not in test.id())
 
 
-def suite_of(classes: Iterable[tuple[str, str]]) -> unittest.TestSuite:
+def suite_of(classes: Iterable[tuple[str, str]], backend: str) -> unittest.TestSuite:
     """Django's own classes, each alias of theirs on this backend."""
     from django.conf import settings
     from django.test import override_settings
@@ -104,7 +108,7 @@ def suite_of(classes: Iterable[tuple[str, str]]) -> unittest.TestSuite:
     for number, (module, name) in enumerate(classes):
         kind: Any = getattr(importlib.import_module(module), name)
         setting = (getattr(kind, "_overridden_settings", None) or {}).get("CACHES", settings.CACHES)
-        entries = {alias: ours(alias, number, entry, shared=False) for alias, entry in setting.items()}
+        entries = {alias: ours(alias, number, entry, shared=False, backend=backend) for alias, entry in setting.items()}
         suite.addTests(_loaded(override_settings(CACHES=entries)(type(name, (kind,), {"__module__": module}))))
     return suite
 
@@ -143,7 +147,11 @@ def main(report: Path) -> None:
     runner = get_runner(settings)(verbosity=0)
     databases = runner.setup_databases()
     found = {CONTRACT: run(contract(awaited=False)), ASYNC: run(contract(awaited=True))}
-    found |= {suite: run(suite_of(classes)) for suite, classes in CLASSES.items()}
+    from tests.django_cache.slow import slowly
+
+    with slowly():
+        found[MIDDLEWARE] = run(suite_of(CLASSES[MIDDLEWARE], SLOW))
+    found[SESSIONS] = run(suite_of(CLASSES[SESSIONS], BACKEND))
     runner.teardown_databases(databases)
     report.write_text(json.dumps(found))
 

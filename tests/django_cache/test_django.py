@@ -32,7 +32,7 @@ def found(django_tests: Path, redis_server: RedisServer, tmp_path_factory: pytes
     return result
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("suite", "skipped", "passing"), [
     (CONTRACT, CULLING, {(5, 2): 51, (6, 0): 51, (6, 1): 59}),
     (ASYNC, CULLING, {(5, 2): 51, (6, 0): 51, (6, 1): 51}),

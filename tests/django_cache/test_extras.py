@@ -48,45 +48,48 @@ def on_redis(configure: Any, redis_url: str) -> None:
     configure(redis_url)
 
 
-@pytest.mark.parametrize("timeout", [5, 1000])
+@pytest.mark.parametrize("timeout", [60, 1000])
 def test_a_hit_renews_the_timeout_that_the_value_was_given(
     configure: Any, location: str, api: Colour, timeout: int
 ) -> None:
     configure(location, top={"TIMEOUT": 300}, sliding=True)
+    began = time.monotonic()
     api.set("otp", 1234, timeout)
     assert (api.get("otp"), api.get_or_set("otp", 1, timeout), api.has_key("otp")) == (1234, 1234, True)
-    assert 0 < api.ttl("otp") <= timeout
+    # Who renews a life knows the store's clock to a round trip, which is a part of what has passed.
+    assert 0 < api.ttl("otp") <= round(timeout + time.monotonic() - began)
     assert api.persist("otp")
     assert (api.get("otp"), api.ttl("otp")) == (1234, None)
     assert api.set("endless", 1, None)
     assert (api.get("endless"), api.ttl("endless")) == (1, None)
-    assert api.touch("endless", 7)
-    assert api.ttl("endless") <= 7
+    assert api.touch("endless", 70)
+    assert 0 < api.ttl("endless") <= round(70 + time.monotonic() - began)
 
 
 @pytest.mark.parametrize("begin_anew", [
-    pytest.param(lambda api: api.touch("key", 1), id="touch"),
-    pytest.param(lambda api: api.persist("key") and api.expire("key", 1), id="persist and expire"),
+    pytest.param(lambda api: api.touch("key", 30), id="touch"),
+    pytest.param(lambda api: api.persist("key") and api.expire("key", 30), id="persist and expire"),
     pytest.param(lambda api: api.incr_version("key") and api.decr_version("key", version=2), id="incr_version"),
 ])
 def test_a_value_that_is_given_another_life_may_be_stale_as_long_as_before(
     configure: Any, redis_url: str, namespace: str, api: Colour, begin_anew: Callable[[Colour], Any]
 ) -> None:
-    configure(redis_url, jitter=0.5, negative_ttl=0.5)
-    api.set("key", None, 1, stale_for=300)
+    configure(redis_url, jitter=0.5, negative_ttl=15)
+    api.set("key", None, 30, stale_for=300)
     assert begin_anew(api)
     with redis.Redis.from_url(redis_url) as client:
-        assert client.pttl(f"{namespace}:e:{{:1:key}}") > 290_000
+        assert client.pttl(f"{namespace}:e:{{:1:key}}") > 300_000 - 10_000
 
 
 @pytest.mark.usefixtures("on_store")
 class TestLives:
-    @pytest.mark.parametrize("timeout", [10, 5.4])
+    @pytest.mark.parametrize("timeout", [100, 50.4])
     def test_ttl_tells_the_time_left(self, api: Colour, timeout: float) -> None:
         began = time.monotonic()
         api.set("key", 1, timeout)
         seconds, milliseconds = api.ttl("key"), api.pttl("key")
-        least = max(0.0, timeout - (time.monotonic() - began))
+        # A reader knows the store's clock to a round trip, which is a part of what has passed.
+        least = max(0.0, timeout - 2 * (time.monotonic() - began))
         assert round(least) <= seconds <= round(timeout)
         assert int(least * 1000) - 1 <= milliseconds <= timeout * 1000
 
@@ -220,11 +223,11 @@ class TestWriting:
         assert (api.delete("e"), api.delete_pattern("*")) == (False, 0)
 
     def test_a_number_outgrows_what_the_server_adds_to_and_comes_back(self, api: Colour) -> None:
-        api.set("key", 2**63 - 1, 30, tags=["book"])
+        api.set("key", 2**63 - 1, 300, tags=["book"])
         assert api.incr("key") == 2**63
         assert api.incr("key", 2) == 2**63 + 2
         assert api.decr("key", 10) == 2**63 - 8
-        assert 25 <= api.ttl("key") <= 30
+        assert 250 <= api.ttl("key") <= 300
         api.invalidate_tags("book")
         assert api.get("key") is None
 
@@ -300,8 +303,10 @@ class TestRedisItself:
     def test_a_structure_has_a_life_like_a_value(self) -> None:
         cache.sadd("set", 1)
         assert cache.ttl("set") is None
+        began = time.monotonic()
         assert cache.expire("set", 20)
-        assert cache.ttl("set") == 20
+        left = cache.ttl("set")
+        assert round(20 - (time.monotonic() - began)) <= left <= 20
         assert cache.persist("set")
         assert cache.expire("set", 0)
         assert cache.scard("set") == 0
@@ -329,12 +334,12 @@ ANSWERS: list[tuple[str, tuple[Any, ...], Any]] = [
 def test_p6_what_is_to_be_ignored_is_ignored_by_every_method(
     configure: Any, api: Colour, method: str, arguments: tuple[Any, ...], answer: Any
 ) -> None:
-    configure(NOWHERE, IGNORE_EXCEPTIONS=True, SOCKET_TIMEOUT=0.2)
+    configure(NOWHERE, IGNORE_EXCEPTIONS=True, patient=False, SOCKET_TIMEOUT=0.2)
     assert getattr(api, method)(*arguments) == answer
 
 
 def test_p6_during_an_outage_nothing_is_counted_locked_or_collected(configure: Any) -> None:
-    configure(NOWHERE, IGNORE_EXCEPTIONS=True, SOCKET_TIMEOUT=0.2)
+    configure(NOWHERE, IGNORE_EXCEPTIONS=True, patient=False, SOCKET_TIMEOUT=0.2)
     for counting in (cache.incr, cache.decr, cache.incr_version):
         with pytest.raises(ValueError, match="not found"):
             counting("key")
@@ -344,7 +349,7 @@ def test_p6_during_an_outage_nothing_is_counted_locked_or_collected(configure: A
     assert list(cache.iter_keys("*")) == []
     assert (cache.sadd("key", 1), cache.smembers("key"), cache.hset("key", "a", 1), cache.zrange("key", 0, -1)) == (
         0, set(), 0, [])
-    configure(NOWHERE, SOCKET_TIMEOUT=0.2)
+    configure(NOWHERE, patient=False, SOCKET_TIMEOUT=0.2)
     assert cache.keys("*") == []
     with pytest.raises(StoreUnavailable):
         cache.sadd("key", 1)
@@ -399,7 +404,7 @@ def test_a_member_that_cannot_be_read_is_left_out_and_told(
 
 
 def test_p6_a_lock_whose_state_nobody_knows_is_held_by_nobody(configure: Any) -> None:
-    configure(NOWHERE, on_outage="log", SOCKET_TIMEOUT=0.2)
+    configure(NOWHERE, on_outage="log", patient=False, SOCKET_TIMEOUT=0.2)
     lock = cache.lock("key", timeout=1)
     lock.local.token = b"as if acquired before"
     assert (lock.locked(), lock.owned(), lock.extend(5), lock.reacquire()) == (False, False, False, False)

@@ -123,7 +123,7 @@ def test_the_sentinels_of_django_redis(configure: Any, guarded: Watched, namespa
         "CONNECTION_POOL_CLASS": "redis.sentinel.SentinelConnectionPool",
         "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",
         "SENTINELS": [("127.0.0.1", guarded.sentinels[0].port)],
-        "SENTINEL_KWARGS": {"password": "outer", "socket_timeout": 1},
+        "SENTINEL_KWARGS": {"password": "outer", "socket_timeout": PATIENT},
         "PASSWORD": "inner", "CONNECTION_POOL_KWARGS": {"client_name": "shop", "max_connections": 7},
     }
     configure(f"redis://{SERVICE}/3", timeout=PATIENT, **options)

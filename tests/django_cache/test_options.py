@@ -34,14 +34,14 @@ def test_a_serializer_is_taken_over(configure: Any, redis_url: str, options: dic
 
 def test_what_means_nothing_here_is_left_and_how_to_connect_is_kept(configure: Any, redis_url: str) -> None:
     configure(
-        redis_url, CLIENT_CLASS="django_redis.client.DefaultClient", PARSER_CLASS="redis.connection.HiredisParser",
-        CONNECTION_POOL_CLASS="redis.BlockingConnectionPool", CONNECTION_POOL_KWARGS={
-            "max_connections": 100, "timeout": 20, "client_name": "shop"},
-        SOCKET_TIMEOUT=3, SOCKET_CONNECT_TIMEOUT=5, REPLICA_READ_ONLY=True, db=1)
+        redis_url, patient=False, CLIENT_CLASS="django_redis.client.DefaultClient",
+        PARSER_CLASS="redis.connection.HiredisParser", CONNECTION_POOL_CLASS="redis.BlockingConnectionPool",
+        CONNECTION_POOL_KWARGS={"max_connections": 100, "timeout": 20, "client_name": "shop"},
+        SOCKET_TIMEOUT=3, SOCKET_CONNECT_TIMEOUT=20, REPLICA_READ_ONLY=True, db=1)
     cache.set("key", 1)
     assert cache.get("key") == async_to_sync(cache.aget)("key") == 1
     assert cache.get_client().client_getname() == "shop"
-    assert cache.get_client().get_connection_kwargs()["socket_timeout"] == 5
+    assert cache.get_client().get_connection_kwargs()["socket_timeout"] == 20
     assert [client["name"] for client in cache.get_client().client_list()].count("shop") > 1
 
 
@@ -110,7 +110,7 @@ def test_what_the_document_shows_runs(configure: Any, redis_url: str) -> None:
 def test_a_wrong_option_is_told_by_its_own_name(
     configure: Any, redis_url: str, options: dict[str, Any], message: str
 ) -> None:
-    configure(redis_url, **options)
+    configure(redis_url, patient=False, **options)
     with pytest.raises(ConfigurationError, match=message):
         caches["default"].get("key")
     assert [each.id for each in check_aliases()] == ["cachefence.E002"]
@@ -127,7 +127,7 @@ def test_a_wrong_option_is_told_by_its_own_name(
 def test_how_long_a_socket_was_waited_for_is_how_long_an_operation_is(
     configure: Any, redis_url: str, options: dict[str, Any], seconds: float
 ) -> None:
-    configure(redis_url, **options)
+    configure(redis_url, patient=False, **options)
     assert deadline() == seconds
     assert cache.get_client().get_connection_kwargs()["socket_timeout"] == seconds
 
@@ -136,7 +136,7 @@ def test_how_long_a_socket_was_waited_for_is_how_long_an_operation_is(
     ("socket_timeout=0.25", 0.25), ("socket_timeout=3&socket_connect_timeout=4", 4), ("client_name=shop", 1),
 ])
 def test_so_is_what_the_address_says_of_it(configure: Any, redis_url: str, query: str, seconds: float) -> None:
-    configure(f"{redis_url}{'&' if '?' in redis_url else '?'}{query}")
+    configure(f"{redis_url}{'&' if '?' in redis_url else '?'}{query}", patient=False)
     assert deadline() == seconds
     configure(f"{redis_url}{'&' if '?' in redis_url else '?'}{query}", timeout=2)
     assert deadline() == 2

@@ -107,6 +107,7 @@ def wire(redis_server: RedisServer, configure: Any) -> Iterator[Wire]:
     """CACHES["default"] is at the other end of it."""
     made = Wire(redis_server)
     configure(made.url)
+    fence()._terms.sweeper._at_first = 300.0  # it asks as well, a while after `clear`
     yield made
     fence().close()
     made.close()

@@ -10,6 +10,8 @@ import pytest
 from tests.django_cache.site_servers.serving import ASGI, PATIENCE, THREADS, WSGI, Client, Line, Site, crowd
 from tests.servers import RedisServer
 
+pytestmark = pytest.mark.timeout(400)
+
 CLIENTS = 500
 
 

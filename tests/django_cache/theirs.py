@@ -33,6 +33,7 @@ def pytest_configure() -> None:
     vars(ours).update({name: value for name, value in vars(theirs).items() if name.isupper()})
     for alias, entry in vars(ours)["CACHES"].items():
         entry["BACKEND"] = "cachefence_web.django.RedisCache"
+        entry.setdefault("OPTIONS", {})["timeout"] = 30.0  # a busy machine is no outage
         if alias in {"default", "with_prefix"}:
             entry["LOCATION"] = [os.environ["CACHE_URL"]] * 2
     sys.modules["switched"] = ours

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.stores.build import PATIENT
+
 collect_ignore_glob = [] if find_spec("pytest_django") else ["*"]
 
 
@@ -23,6 +25,6 @@ def configure(settings: Any, namespace: str) -> Any:
     def configure(location: str, **options: Any) -> None:
         settings.CACHES = {"default": {
             "BACKEND": "cachefence_web.django.RedisCache", "LOCATION": location,
-            "OPTIONS": {"namespace": namespace, **options}}}
+            "OPTIONS": {"namespace": namespace, "timeout": PATIENT, **options}}}
 
     return configure

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import socket
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,19 +11,19 @@ import pytest
 from django.core.checks import run_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
-from redis import Redis, RedisCluster
+from redis import RedisCluster
 
 from cachefence_web.django import CacheMiddleware, Rule
 from cachefence_web.django.raw import Raw
 from cachefence_web.django.serverchecks import judged_eviction, judged_version, server_info
 from cachefence_web.serializers import Pickle
+from tests import servers
 from tests.servers import RedisServer
+from tests.stores.build import PATIENT
 
 OURS = "cachefence_web.django.RedisCache"
 LOCMEM = "django.core.cache.backends.locmem.LocMemCache"
 MIDDLEWARE = "cachefence_web.django.CacheMiddleware"
-HIGHEST_OF_A_NODE = 55_535
-"""Nodes of a cluster talk on the port 10,000 above their own."""
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
@@ -37,12 +36,6 @@ def said(deploy: bool = False) -> list[str]:
     ours = run_checks(tags=["cachefence"], include_deployment_checks=deploy)
     assert all(each.hint for each in ours)
     return sorted(str(each.id).removeprefix("cachefence.") for each in ours)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 ZLIB = "django_redis.compressors.zlib.ZlibCompressor"
@@ -113,26 +106,27 @@ def test_w001_is_asked_of_the_server_itself_and_only_before_a_deployment(
     settings: Any, new_redis: Callable[..., RedisServer]
 ) -> None:
     server = new_redis(args=["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"])
-    settings.CACHES = {"default": entry(server.tcp_url), "other": entry(server.tcp_url, namespace="other")}
+    settings.CACHES = {
+        "default": entry(server.tcp_url, timeout=PATIENT),
+        "other": entry(server.tcp_url, namespace="other", timeout=PATIENT)}
     assert said() == []
     assert said(deploy=True) == ["W001"]
 
 
 def test_the_primary_of_a_list_is_asked(settings: Any, new_redis: Callable[..., RedisServer]) -> None:
     server = new_redis(args=["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"])
-    settings.CACHES = {"default": {**entry(), "LOCATION": [server.tcp_url, server.tcp_url]}}
+    settings.CACHES = {"default": {**entry(timeout=PATIENT), "LOCATION": [server.tcp_url, server.tcp_url]}}
     assert said(deploy=True) == ["W001"]
 
 
 def test_of_a_cluster_one_primary_is_asked() -> None:
-    server = RedisServer(
-        args=["--cluster-enabled", "yes", "--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"])
-    while server.port > HIGHEST_OF_A_NODE:
-        server.port = free_port()
-    with server, Redis.from_url(server.tcp_url) as node:
-        node.execute_command("CLUSTER ADDSLOTS", *range(16384))
+    with servers.RedisCluster(primaries=1) as made:
+        (server,) = made.primaries
+        for setting in (("maxmemory", "64mb"), ("maxmemory-policy", "allkeys-lru")):
+            made.ask(server, "CONFIG", "SET", *setting)
         with RedisCluster.from_url(server.tcp_url) as cluster:
             info = server_info(cast("Raw", SimpleNamespace(client=lambda: cluster)))
+            cluster.disconnect_connection_pools()  # at the end of the block redis-py leaves them to the garbage
     assert isinstance(info, dict), info
     assert [each.id for each in judged_eviction("it", info)] == ["cachefence.W001"]
     assert judged_version("it", info) == []

@@ -20,6 +20,7 @@ from django.test import RequestFactory
 from cachefence_web.django import RedisCache, cache_view
 from cachefence_web.django.alias import entry_of
 from cachefence_web.django.progressing import INTERVAL, progressing
+from tests.stores.build import PATIENT
 
 ROOT = Path(__file__).parents[2]
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -167,7 +168,8 @@ class TestOthers:
 
     def test_clear_empties_the_alias_alone(self, settings: Any, namespace: str) -> None:
         ours = settings.CACHES["default"]
-        settings.CACHES = {"default": ours, "other": {**ours, "OPTIONS": {"namespace": f"{namespace}.other"}}}
+        settings.CACHES = {"default": ours, "other": {
+            **ours, "OPTIONS": {**ours["OPTIONS"], "namespace": f"{namespace}.other"}}}
         cache.set("key", 1)
         caches["other"].set("key", 2)
         assert data("clear", "--cache", "other") == {"cleared": f"{namespace}.other"}
@@ -308,7 +310,7 @@ import django, sys
 from django.conf import settings
 settings.configure(SECRET_KEY="a secret for the tests", INSTALLED_APPS=["cachefence_web.django"], CACHES={{"default": {{
     "BACKEND": "cachefence_web.django.RedisCache", "LOCATION": {redis_url!r},
-    "OPTIONS": {{"namespace": {namespace!r}}}}}}})
+    "OPTIONS": {{"namespace": {namespace!r}, "timeout": {PATIENT}}}}}}})
 django.setup()
 from django.core.cache import cache
 from django.core.management import execute_from_command_line

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from math import inf as ENDLESS  # noqa: N812 (a constant)
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,11 +54,17 @@ def test_what_should_tell_visitors_apart_and_is_not_there_keeps_a_fragment_from_
 
 
 @pytest.mark.parametrize(("seconds", "stored"), [
-    ("60", True), ("0.5", True), ("None", True), ("life", True), ('"60"', True), ("0", False), ("-1", False)],
+    ("60", 60), ("60.5", 60.5), ("None", ENDLESS), ("life", 90), ('"60"', 60), ("0", None), ("-1", None)],
     ids=["whole", "fraction", "none", "variable", "text", "zero", "negative"])
-def test_seconds_are_djangos_timeout(seconds: str, stored: bool) -> None:
+def test_seconds_are_djangos_timeout(seconds: str, stored: float | None) -> None:
+    """stored: for how many seconds, if at all."""
     show, n = page(f"{{% cachefence {seconds} one %}}{{{{ n }}}}{{% endcachefence %}}"), Count()
-    assert [show(n=n, life=9), show(n=n, life=9)] == (["n1", "n1"] if stored else ["n1", "n2"])
+    began = monotonic()
+    assert [show(n=n, life=90), show(n=n, life=90)] == (["n1", "n1"] if stored else ["n1", "n2"])
+    found = cache.fence.peek(cache.make_key(fragment_key("one")))
+    passed = monotonic() - began
+    left = None if found is None else ENDLESS if found.remaining is None else found.remaining
+    assert left == stored if stored in (None, ENDLESS) else stored - 2 * passed - 0.01 <= left <= stored
 
 
 def test_many_threads_that_ask_at_once_render_once() -> None:
@@ -272,8 +280,9 @@ def test_a_fragment_can_be_deleted_by_its_name_and_what_it_varies_on() -> None:
 
 
 def test_another_alias_may_be_named(settings: Any, namespace: str) -> None:
+    ours = settings.CACHES["default"]
     settings.CACHES = {**settings.CACHES, "template_fragments": {
-        **settings.CACHES["default"], "OPTIONS": {"namespace": f"{namespace}.f"}}}
+        **ours, "OPTIONS": {**ours["OPTIONS"], "namespace": f"{namespace}.f"}}}
     page("{% cachefence 60 one %}x{% endcachefence %}")()
     assert cache.delete(fragment_key("one")) is False
     page("{% cachefence 60 one using='default' %}x{% endcachefence %}")()

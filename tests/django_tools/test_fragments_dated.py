@@ -209,8 +209,9 @@ def test_p10_a_child_forked_while_settings_are_read_reads_them_itself() -> None:
 
 
 def test_a_fragment_inside_another_of_another_alias_is_stored(settings: Any, namespace: str) -> None:
+    ours = settings.CACHES["default"]
     settings.CACHES = {**settings.CACHES, "other": {
-        **settings.CACHES["default"], "OPTIONS": {"namespace": f"{namespace}.o"}}}
+        **ours, "OPTIONS": {**ours["OPTIONS"], "namespace": f"{namespace}.o"}}}
     caches["other"].set("the-clock-has-begun", True)
     page("{% cachefence 60 outer %}{% cachefence 60 inner using='other' %}x{% endcachefence %}{% endcachefence %}")()
     assert caches["other"].delete(fragment_key("inner")) is True

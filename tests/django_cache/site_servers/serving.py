@@ -38,7 +38,7 @@ class Site(serving.Site):
         address = [f"--bind=127.0.0.1:{self.port}"] if program == "gunicorn" else [f"--port={self.port}"]
         python = [sys.executable, "-W", "error::ResourceWarning"]
         subprocess.run([*python, "-c", f"import {MODULE} as site; site.prepare()"],
-                       cwd=ROOT, env=self._environment, check=True, timeout=60)
+                       cwd=ROOT, env=self._environment, check=True)
         served = [program, *rest, *address, f"--workers={self._workers}", "--backlog=1024", "--log-level=warning"]
         return subprocess.Popen(
             [*python, "-m", *served], cwd=ROOT, env=self._environment, stdin=subprocess.DEVNULL, stdout=log,
