@@ -4,7 +4,7 @@ It knows statements, caches and recordings, and neither connections nor drivers:
 """
 
 from cachefence_web.following.committing import AsyncCommitting, Committing
-from cachefence_web.following.reading import Open, read, reads_are_recorded
+from cachefence_web.following.reading import Open, read
 from cachefence_web.following.touched import Touched
 
-__all__ = ["AsyncCommitting", "Committing", "Open", "Touched", "read", "reads_are_recorded"]
+__all__ = ["AsyncCommitting", "Committing", "Open", "Touched", "read"]

@@ -36,11 +36,6 @@ class Open:
         return self.reads.otherwise or self.reads.tags
 
 
-def reads_are_recorded() -> bool:
-    """Whether anybody wants to know of a statement that is run here and now."""
-    return recorder() is not None
-
-
 def read(statement: Statement, parameters: Parameters, source: str) -> Open | None:
     """Record what a statement reads, if anything is computed here; Open if the rows it returns are to be counted.
 

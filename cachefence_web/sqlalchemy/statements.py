@@ -13,8 +13,8 @@ from sqlalchemy.engine.interfaces import ExecutionContext
 
 from cachefence_web.core.effects import Outcome
 from cachefence_web.errors import StoreUnavailable
-from cachefence_web.following import read, reads_are_recorded
-from cachefence_web.runtime.recording import fall_behind, keep_private
+from cachefence_web.following import read
+from cachefence_web.runtime.recording import fall_behind, keep_private, recorder
 from cachefence_web.sql import Kind, Statement
 from cachefence_web.sqlalchemy.commits import notice, rolled_back
 from cachefence_web.sqlalchemy.counting import count_rows, keep_reading
@@ -56,7 +56,7 @@ def before(
     if work.began is None:
         work.begin()
     work.seen, work.many = None, context.executemany
-    if not reads_are_recorded() and _only_reads(database, context):
+    if recorder() is None and _only_reads(database, context):
         return work
     statement = work.seen = database.understand(text, parameters, context)
     if statement.kind is Kind.READ:
@@ -80,7 +80,7 @@ def after(
     if statement is not None:
         if statement.kind is not Kind.READ:
             _executed(database, connection, work, statement, text)
-        if statement.kind in _READS and reads_are_recorded():
+        if statement.kind in _READS and recorder() is not None:
             _record(database, connection, cursor, work, statement, text, parameters, context)
     if database.is_sqlite:
         keep_reading(context, cursor, work.reading)
