@@ -1,4 +1,4 @@
 """Decisions, and nothing else: no clock, no randomness, no I/O, no threads, no framework.
 
-Read `plans.py` from top to bottom; the other modules are its vocabulary.
+Read `plans.py` and then `leading.py` from top to bottom; the other modules are their vocabulary.
 """

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
 
-from cachefence_web.core import plans
+from cachefence_web.core import leading
 from cachefence_web.core.effects import Effect, Plan, Renew, StoreEffect
 from cachefence_web.core.flight import (
     Abandoned,
@@ -131,7 +131,7 @@ class AsyncDriver:
     async def _refresh(self, flight: Flight, effect: Refresh) -> None:
         try:
             with unrecorded():
-                await self.lead(flight, effect.ask.key, plans.refresh(effect.ask, effect.seen))
+                await self.lead(flight, effect.ask.key, leading.refresh(effect.ask, effect.seen))
         except StoreUnavailable:
             return
         except Exception:
@@ -290,7 +290,7 @@ class AsyncRun:
         flight, launched = self._driver.engine.flights.board(name, self._asked(), effect.overdue)
         if launched:
             _leads_here(flight)
-            plan = plans.alone(ask) if effect.alone else plans.lead(
+            plan = leading.alone(ask) if effect.alone else leading.lead(
                 ask, effect.seen, takeover=effect.overdue.holder if effect.overdue else None)
             task = self._driver.spawn(self._lead(flight, ask.key, plan))
             task.add_done_callback(lambda _: flight.land(Again()))

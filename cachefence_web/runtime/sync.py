@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
-from cachefence_web.core import plans
+from cachefence_web.core import leading
 from cachefence_web.core.effects import Effect, Plan, StoreEffect
 from cachefence_web.core.flight import (
     Abandoned,
@@ -237,7 +237,7 @@ class Run:
                 return flight.overdue(effect.patience)
             flight = engine.flights.apart(name, self._asked())
         if launched or apart:
-            plan = plans.alone(ask) if effect.alone or apart else plans.lead(
+            plan = leading.alone(ask) if effect.alone or apart else leading.lead(
                 ask, effect.seen, takeover=effect.overdue.holder if effect.overdue else None)
             lead = partial(self._lead, flight, ask.key, plan)
             if not (effect.detach and self._driver.background.submit(lead)):
@@ -264,7 +264,7 @@ class Run:
     def _refreshed(self, flight: Flight, effect: Refresh) -> None:
         try:
             with unrecorded():
-                self._lead(flight, effect.ask.key, plans.refresh(effect.ask, effect.seen))
+                self._lead(flight, effect.ask.key, leading.refresh(effect.ask, effect.seen))
         except StoreUnavailable:
             return
         except Exception:

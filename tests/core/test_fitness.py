@@ -16,6 +16,7 @@ from cachefence_web.core.flight import (
     Board,
     Captain,
     Decode,
+    Draw,
     Failed,
     Fitness,
     Land,
@@ -71,7 +72,7 @@ def test_what_suffices_is_handed_out_at_once_however_old(found: tuple[object, An
 
 def test_what_suffices_is_handed_out_even_if_it_was_chosen_for_an_early_refresh() -> None:
     dear = (Read("k"), look(entry(1.0, cost=50.0)))
-    served = play(plans.begin(judging(Fitness.SUFFICES, early=100)), dear, OLD, (plans.Draw(), 1e-9))
+    served = play(plans.begin(judging(Fitness.SUFFICES, early=100)), dear, OLD, (Draw(), 1e-9))
     assert served.status is Status.HIT
 
 

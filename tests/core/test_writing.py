@@ -26,6 +26,7 @@ from cachefence_web.core.flight import (
     Decode,
     Together,
 )
+from cachefence_web.core.lockstep import lockstep
 from cachefence_web.core.tags import Instant, Lease, TagRecord, Times
 from cachefence_web.errors import StoreUnavailable
 from tests.core.transcripts import (
@@ -143,7 +144,7 @@ def test_lockstep_asks_together_what_its_plans_ask_alone() -> None:
         return keys[-1] if keys else ""
 
     assert play(
-        plans.lockstep([asking("a", "b"), asking("c"), asking("d", "e"), asking()]),
+        lockstep([asking("a", "b"), asking("c"), asking("d", "e"), asking()]),
         (Together((Read("a"), Read("c"), Read("d"))), (look(None), look(None), AWAY)),
         (Together((Read("b"),)), (look(None),)),
     ) == ["b", "c", "d away", ""]

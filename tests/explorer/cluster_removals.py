@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from cachefence_web.core import plans
+from cachefence_web.core import leading
 from cachefence_web.core.effects import Claim, Read, TakeInstant
 from cachefence_web.core.tags import Times
 from cachefence_web.stores import dates, ledger
@@ -31,7 +31,7 @@ def _dated_when_done(asked: Any, granted: Any, done: Any) -> Any:
     return (yield from _store(asked, replace(granted, lease=(yield from TakeInstant())), done))
 
 
-_store = plans._store
+_store = leading._store
 
 
 def _in_a_look_only(effect: object) -> bool:
@@ -48,9 +48,9 @@ CLUSTER_REMOVALS: dict[str, Removal] = {
         ledger, "arrived_late", always(False), CLUSTER["set twice, delayed"]),
     "cluster: what is put is still what was expected": Removal(
         ledger, "entry_is_the_one_expected", always(True), CLUSTER["counting"], "counted"),
-    "cluster: the instant is taken before the compute": Removal(plans, "_store", _dated_when_done, CLUSTER["cold"]),
+    "cluster: the instant is taken before the compute": Removal(leading, "_store", _dated_when_done, CLUSTER["cold"]),
     "cluster: who boards before the claim is sent boards before its instant": Removal(
-        plans, "approach", granted_to_all, JOINED),
+        leading, "approach", granted_to_all, JOINED),
     "cluster: dates are read with the entry, not remembered": Removal(cluster, "dates_now", _remembered, WARM),
     "cluster: dates from before an entry do not condemn it": Removal(
         cluster, "dates_suffice", always(True), CLUSTER["counting"], "counted"),

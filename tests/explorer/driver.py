@@ -7,7 +7,7 @@ from functools import partial
 from threading import Lock
 from typing import Any
 
-from cachefence_web.core import plans
+from cachefence_web.core import leading, plans
 from cachefence_web.core.effects import (
     Effect,
     Outcome,
@@ -183,15 +183,15 @@ def hangs(overdue: Overdue | None, flight: str) -> bool:
 
 def _led(effect: Fly) -> Any:
     if effect.alone:
-        return driven(plans.alone(effect.ask))
-    return driven(plans.lead(effect.ask, effect.seen, takeover=effect.overdue.holder if effect.overdue else None))
+        return driven(leading.alone(effect.ask))
+    return driven(leading.lead(effect.ask, effect.seen, takeover=effect.overdue.holder if effect.overdue else None))
 
 
 def _refresh(world: World, task: Task, effect: Refresh) -> None:
     name = name_of(effect.ask)
     if (task.process, name) not in world.flying:
         flight = _new_flight(world, task.process, name, effect.ask.key)
-        _lead(world, flight, lambda: driven(plans.refresh(effect.ask, effect.seen)))
+        _lead(world, flight, lambda: driven(leading.refresh(effect.ask, effect.seen)))
 
 
 def _board(world: World, task: Task, effect: Board) -> tuple[Any] | None:

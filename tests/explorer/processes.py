@@ -23,6 +23,7 @@ from cachefence_web.core.flight import (
     PassBy,
     Raised,
     Served,
+    Status,
 )
 from cachefence_web.core.recording import Recording
 from cachefence_web.core.tags import Lease
@@ -202,11 +203,11 @@ def responder(ask: Ask, *, patient: bool = True) -> Callable[[], Running]:
                     result = yield from computing(ask, begun.granted)
                     yield from plans.finish(begun, result)
                     return Failed(result.error) if isinstance(result, Raised) else Served(
-                        result.value, result.tags, plans.Status.UNSTORED)
+                        result.value, result.tags, Status.UNSTORED)
                 case PassBy():
                     result = yield from computing(ask, None)
                     return Failed(result.error) if isinstance(result, Raised) else Served(
-                        result.value, result.tags, plans.Status.UNSTORED)
+                        result.value, result.tags, Status.UNSTORED)
                 case Served() | Failed():
                     return begun
 
@@ -249,7 +250,7 @@ def passer(ask: Ask, *, late: bool = False) -> Callable[[], Running]:
             case PassBy(since=since):
                 result = yield from computing(ask, None)
                 yield from writing.put(ask.key, result, ask.policy, None if late else since)
-                return Served(result.value, result.tags, plans.Status.UNSTORED)
+                return Served(result.value, result.tags, Status.UNSTORED)
         return begun
 
     return respond

@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from cachefence_web.core import flight, plans, tags, writing
+from cachefence_web.core import flight, leading, plans, tags, writing
 from cachefence_web.core.effects import Clear, Filed, Fill, Invalidate, Outcome
 from cachefence_web.core.flight import Again, Served, Status
 from cachefence_web.core.recording import Recording
@@ -78,7 +78,7 @@ def granted_to_all(*args: Any, **kwargs: Any) -> Any:
     return replace(granted, covers=99) if isinstance(granted, flight.Granted) else granted
 
 
-_approach = plans.approach
+_approach = leading.approach
 
 
 def _seated_for_all(self: Flight, seat: int) -> Any:
@@ -130,11 +130,11 @@ REMOVALS: dict[str, Removal] = {
     "what is put is still what was expected": Removal(
         ledger, "entry_is_the_one_expected", always(True), SCOPES["counting"], "counted"),
     "a put that comes late": Removal(ledger, "arrived_late", always(False), SCOPES["set twice, delayed"]),
-    "the value is theirs who came before its lease": Removal(plans, "approach", granted_to_all, JOINED),
-    "the count is taken before the fill is sent": Removal(plans, "_store", _counting_late, JOINED),
+    "the value is theirs who came before its lease": Removal(leading, "approach", granted_to_all, JOINED),
+    "the count is taken before the fill is sent": Removal(leading, "_store", _counting_late, JOINED),
     "a landing is theirs whom it covers": Removal(Flight, "answer", _seated_for_all, JOINED),
     "a strict caller came before the lease": Removal(
-        plans, "_covered", lambda *args: args[2], SCOPES["strict aboard one flight"]),
+        leading, "_covered", lambda *args: args[2], SCOPES["strict aboard one flight"]),
     "strict callers fly by themselves": Removal(
         driver, "name_of", lambda asked, alone=False: (asked.key, alone), SCOPES["strict beside another"]),
     "tags are inherited": Removal(
@@ -145,9 +145,9 @@ REMOVALS: dict[str, Removal] = {
 
 REMOVALS |= {
     "many: the value is theirs who came before its lease": Removal(
-        plans, "approach", granted_to_all, SCOPES["many, aboard each other's flights"]),
+        leading, "approach", granted_to_all, SCOPES["many, aboard each other's flights"]),
     "what was refused is not found again": Removal(
-        plans, "unless_refused", lambda found, _: found, SCOPES["requests that refuse what there is"], "refused"),
+        leading, "unless_refused", lambda found, _: found, SCOPES["requests that refuse what there is"], "refused"),
     "what was refused is not landed": Removal(
         plans, "is_refused", always(False), SCOPES["a request that refuses what others take"], "refused"),
 }

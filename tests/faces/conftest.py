@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from cachefence_web.core import plans
+from cachefence_web.core import leading
 from tests.faces.places import LONG_BACK_OFF, Face, Place
 from tests.servers import RedisServer
 
@@ -33,4 +33,4 @@ def face(place: Place) -> Face:
 @pytest.fixture(autouse=True)
 def long_back_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A compute that failed is not tried again while a test lasts, unless it lets time pass."""
-    monkeypatch.setattr(plans, "BACK_OFF", LONG_BACK_OFF)
+    monkeypatch.setattr(leading, "BACK_OFF", LONG_BACK_OFF)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cachefence_web import ConfigurationError, LeaseTimeout
-from cachefence_web.core import plans
+from cachefence_web.core import leading
 from cachefence_web.core.effects import Claim, Renew
 from tests.faces.places import Compute, Face, Place
 
@@ -75,7 +75,7 @@ async def test_p1_a_value_that_appears_between_look_and_lease_is_not_computed_ag
             face.fence.set("book", "from elsewhere")
         return Claim(*args)
 
-    monkeypatch.setattr(plans, "Claim", fill_first)
+    monkeypatch.setattr(leading, "Claim", fill_first)
     compute = Compute("again")
     assert await face.get_or_set("book", compute) == "from elsewhere"
     assert compute.runs == 0

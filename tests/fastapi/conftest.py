@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from cachefence_web import AsyncCacheFence
-from cachefence_web.core import plans
+from cachefence_web.core import leading
 from cachefence_web.starlette import refreshing, turn
 from tests.starlette.asgi import LONG
 
@@ -22,7 +22,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def gated(monkeypatch: pytest.MonkeyPatch) -> None:
     """A compute that has failed is not tried again for as long as a test takes."""
-    monkeypatch.setattr(plans, "BACK_OFF", LONG)
+    monkeypatch.setattr(leading, "BACK_OFF", LONG)
 
 
 @pytest.fixture(params=["memory", "redis"])

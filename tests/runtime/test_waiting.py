@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cachefence_web import LeaseTimeout, Policy
-from cachefence_web.core import plans
+from cachefence_web.core import leading
 from cachefence_web.core.effects import Claim, Claimed, Look, Read, Wait
 from cachefence_web.core.flight import Ask, Failed, Granted, RollCall
 from cachefence_web.core.tags import Instant, Lease, Times
@@ -19,7 +19,7 @@ class Approach:
     """A plan on its way to the lease, told what the store says."""
 
     def __init__(self, **terms: Any) -> None:
-        self._plan = plans.approach(ASK, "mine", None, **terms)
+        self._plan = leading.approach(ASK, "mine", None, **terms)
         self.effect = self._plan.send(None)
         self.result: Any = None
 

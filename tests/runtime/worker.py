@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cachefence_web import CacheFence
-from cachefence_web.core import plans
+from cachefence_web.core import leading
 from cachefence_web.core.effects import Renew
 
 MARK = b"compute\n"
@@ -139,7 +139,7 @@ async def main(url: str, namespace: str) -> None:
     """Do as the parent says, until it closes the pipe."""
     loop = asyncio.get_running_loop()
     fence = CacheFence(url, namespace=namespace, timeout=10.0)
-    plans.BACK_OFF = 60.0  # no machine is so slow that callers of one burst arrive after it
+    leading.BACK_OFF = 60.0  # no machine is so slow that callers of one burst arrive after it
     while line := await loop.run_in_executor(None, sys.stdin.readline):
         burst = Burst(**json.loads(line))
         say("ready")

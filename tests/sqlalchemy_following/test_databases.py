@@ -227,6 +227,15 @@ def test_p3_a_listener_of_the_users_may_change_a_statement(
     assert "shelf" in heard.take()[0]
 
 
+def test_following_leaves_sqlalchemy_s_own_way_as_short_as_it_was(
+    engine: Engine, fence: CacheFence, follow: Follow,
+) -> None:
+    """While anybody listens to an engine, SQLAlchemy prepares each statement for all who might."""
+    had = engine._has_events
+    follow(engine, fence, metadata=Base)
+    assert engine._has_events is had
+
+
 @pytest.mark.parametrize("first", [False, True], ids=["after us", "before us"])
 def test_p3_what_a_listener_executes_past_the_dialect_is_seen(
     engine: Engine, fence: CacheFence, follow: Follow, heard: Heard, first: bool,
