@@ -21,6 +21,9 @@ from cachefence_web.stores.redis.scripts import Command, Replies, Steps
 from cachefence_web.stores.redis.sentinel import Punctual
 
 _BUFFER = 65536
+_TO_READ = 0.05
+"""Seconds for which what has arrived is read after the deadline."""
+
 _SLACK = 0.02
 """Seconds by which a socket's timeout may differ from what is left: setting it costs a system call."""
 
@@ -31,10 +34,11 @@ class BoundedSocket:
     What has arrived by then is taken in after it too: a process that stood still has not found Redis silent.
     """
 
-    __slots__ = ("_limit", "_socket", "deadline")
+    __slots__ = ("_late", "_limit", "_socket", "deadline")
 
     def __init__(self, socket: Any, deadline: float) -> None:
         self._socket = socket
+        self._late = (0.0, 0.0)  # the deadline that was over, and until when what has arrived is read nevertheless
         self._limit: float | None = -1.0
         self.deadline: float | None = deadline
 
@@ -67,11 +71,16 @@ class BoundedSocket:
 
     def _receive(self, receive: Callable[..., Any], *arguments: Any) -> Any:
         left = self._left()
-        if left is None:
+        if left is None or self.deadline is None:
             return receive(*arguments)
         if left > 0:
             self._tighten(left)
             return receive(*arguments)
+        now = monotonic()
+        if self._late[0] != self.deadline:
+            self._late = self.deadline, now + _TO_READ
+        elif now > self._late[1]:
+            raise TimeoutError("the deadline of the operation is over")
         limit = self._socket.gettimeout()
         self._socket.settimeout(0)
         try:
