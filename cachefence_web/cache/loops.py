@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar, Unpack, overload
 
 from cachefence_web.asking import OnOutage, Terms
 from cachefence_web.cache.face import FENCING, Face, integer, names_of
-from cachefence_web.cache.fenced import AsyncFenced, owed_for
+from cachefence_web.cache.fenced import TRIES, AsyncFenced, lasts, owed_for, stood_still
 from cachefence_web.cache.threads import CacheFence
 from cachefence_web.core import plans, sweeping, writing
 from cachefence_web.core.effects import Clear, Expire, Filed, Invalidate, Outcome, Plan, TakeInstant
@@ -26,6 +26,7 @@ from cachefence_web.runtime.aio import AsyncDriver
 from cachefence_web.runtime.bypassing import bypassed, comes_late
 from cachefence_web.runtime.leading import AsyncLeading
 from cachefence_web.runtime.recording import looks_past
+from cachefence_web.stores.memory import now_in_microseconds
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -274,10 +275,17 @@ class AsyncCacheFence(Face):
         Raises:
             StoreUnavailable: with on_outage="refuse" or "raise". Else it goes on without a fence, as `on_outage` tells.
         """
-        fenced = AsyncFenced(self._tags(tags), uuid.uuid4().hex, self._terms.fence_life, self._write)
-        plan = raise_fences(fenced.tags, fenced.token, fenced.life)
-        await self._write(FENCING, plan, None, owed_for(fenced.tags, fenced.life, Outcome.UNKNOWN), on_outage)
-        return fenced
+        marked, token, life = self._tags(tags), uuid.uuid4().hex, self._terms.fence_life
+        owed = owed_for(marked, life, Outcome.UNKNOWN)
+        sent = now_in_microseconds()
+        for _ in range(TRIES):
+            await self._write(FENCING, raise_fences(marked, token, life), None, owed, on_outage)
+            if lasts(sent, life):
+                break
+            sent = now_in_microseconds()
+        else:
+            self._outage(FENCING, stood_still(life), owed, on_outage)
+        return AsyncFenced(marked, token, life, self._write, sent)
 
     @asynccontextmanager
     async def fencing(self, *tags: str) -> AsyncIterator[None]:

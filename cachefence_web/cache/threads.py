@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from cachefence_web.asking import OnOutage, Terms
 from cachefence_web.cache.face import FENCING, Face, integer, names_of
-from cachefence_web.cache.fenced import Fenced, owed_for
+from cachefence_web.cache.fenced import TRIES, Fenced, lasts, owed_for, stood_still
 from cachefence_web.core import plans, sweeping, writing
 from cachefence_web.core.effects import Clear, Expire, Filed, Invalidate, Outcome, Plan, TakeInstant
 from cachefence_web.core.fencing import raise_fences
@@ -24,6 +24,7 @@ from cachefence_web.runtime.bypassing import bypassed, comes_late
 from cachefence_web.runtime.leading import Leading
 from cachefence_web.runtime.recording import looks_past
 from cachefence_web.runtime.sync import Driver
+from cachefence_web.stores.memory import now_in_microseconds
 
 if TYPE_CHECKING:
     from cachefence_web.cache.loops import AsyncCacheFence
@@ -279,10 +280,17 @@ class CacheFence(Face):
         Raises:
             StoreUnavailable: with on_outage="refuse" or "raise". Else it goes on without a fence, as `on_outage` tells.
         """
-        fenced = Fenced(self._tags(tags), uuid.uuid4().hex, self._terms.fence_life, self._write)
-        plan = raise_fences(fenced.tags, fenced.token, fenced.life)
-        self._write(FENCING, plan, None, owed_for(fenced.tags, fenced.life, Outcome.UNKNOWN), on_outage)
-        return fenced
+        marked, token, life = self._tags(tags), uuid.uuid4().hex, self._terms.fence_life
+        owed = owed_for(marked, life, Outcome.UNKNOWN)
+        sent = now_in_microseconds()
+        for _ in range(TRIES):
+            self._write(FENCING, raise_fences(marked, token, life), None, owed, on_outage)
+            if lasts(sent, life):
+                break
+            sent = now_in_microseconds()
+        else:
+            self._outage(FENCING, stood_still(life), owed, on_outage)
+        return Fenced(marked, token, life, self._write, sent)
 
     @contextmanager
     def fencing(self, *tags: str) -> Iterator[None]:

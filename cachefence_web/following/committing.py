@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from cachefence_web.asking import OnOutage
 from cachefence_web.cache import AsyncCacheFence, CacheFence
-from cachefence_web.cache.fenced import AsyncFenced, Fenced
+from cachefence_web.cache.fenced import TRIES, AsyncFenced, Fenced
 from cachefence_web.core.effects import Outcome
 from cachefence_web.errors import StoreUnavailable
 from cachefence_web.following.outbox import expect, keeps, refuses
@@ -43,6 +43,14 @@ class Committing:
         Raises:
             StoreUnavailable: the commit must not be made, for a cache that is told to refuse it cannot be reached.
         """
+        self._raise(made=made)
+        for _ in range(TRIES):
+            if all(each.lasts for each in self._fenced):
+                return
+            self.after(Outcome.ROLLED_BACK)
+            self._raise(made=made)
+
+    def _raise(self, *, made: bool) -> None:
         for cache in self._caches if self._tags else ():
             by_row = self._outbox and keeps(cache)
             try:
@@ -87,6 +95,14 @@ class AsyncCommitting:
 
     async def before(self, *, made: bool = False) -> None:
         """Raise the fences, as `Committing.before`."""
+        await self._raise(made=made)
+        for _ in range(TRIES):
+            if all(each.lasts for each in self._fenced):
+                return
+            await self.after(Outcome.ROLLED_BACK)
+            await self._raise(made=made)
+
+    async def _raise(self, *, made: bool) -> None:
         for cache in self._caches if self._tags else ():
             by_row = self._outbox and keeps(cache)
             try:

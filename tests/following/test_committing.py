@@ -10,11 +10,13 @@ import pytest
 
 from cachefence_web import AsyncCacheFence, CacheFence, StoreUnavailable
 from cachefence_web.asking import OnOutage
+from cachefence_web.cache import fenced, loops, threads
 from cachefence_web.cache.fenced import AsyncFenced
 from cachefence_web.core.effects import Fence, Lift, Outcome
 from cachefence_web.core.fencing import AT_ONCE
 from cachefence_web.following import AsyncCommitting, Committing
 from cachefence_web.following.committing import tell
+from cachefence_web.stores.memory import MemoryStore
 from tests.faces.places import set_deadline
 from tests.following.outages import LONG, SHORT, another_process, settled
 from tests.servers import RedisServer
@@ -85,6 +87,72 @@ def test_no_tags_no_round_trip(cache: CacheFence, monkeypatch: pytest.MonkeyPatc
     committing.before()
     committing.after(Outcome.COMMITTED)
     assert trips == []
+
+
+@pytest.fixture
+def stalls(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds for which the process stands still at each of the next fences, before it reads the store's answer."""
+    still: list[float] = []
+    clock = [0.0]
+
+    def now() -> int:
+        return int(clock[0] * 1_000_000)
+
+    def perform(self: MemoryStore, effect: Any) -> Any:
+        if isinstance(effect, Fence) and still:
+            clock[0] += still.pop(0)
+        return one(self, effect)
+
+    one = MemoryStore.perform
+    monkeypatch.setattr(MemoryStore, "perform", perform)
+    for module in (fenced, threads, loops):
+        monkeypatch.setattr(module, "now_in_microseconds", now)
+    return still
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_p4_a_fence_that_is_old_when_it_is_heard_of_is_raised_again(
+    cache: CacheFence, stalls: list[float], monkeypatch: pytest.MonkeyPatch, asynchronous: bool
+) -> None:
+    """Else the commit would be made under a fence that may be over, and nothing would be told if the writer died."""
+    trips = spied(cache, monkeypatch)
+    stalls[:] = [6.0, 5.5, 4.5]
+
+    async def before() -> None:
+        await AsyncCommitting([cache.aio], ("book:1",)).before()
+
+    asyncio.run(before()) if asynchronous else Committing([cache], ("book:1",)).before()
+    fences = [effect for trip in trips for effect in trip if isinstance(effect, Fence)]
+    assert (len(fences), {fence.token for fence in fences}) == (3, {fences[0].token})
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_p4_a_process_that_always_stands_still_has_no_fence(
+    namespace: str, stalls: list[float], asynchronous: bool
+) -> None:
+    stalls[:] = [6.0] * 6
+    refusing = CacheFence(f"memory://{namespace}", namespace=namespace, on_outage="refuse")
+    with pytest.raises(StoreUnavailable, match="half over each time"):
+        asyncio.run(refusing.aio.fence_tags("book:1")) if asynchronous else refusing.fence_tags("book:1")
+    keeping = CacheFence(f"memory://{namespace}", namespace=namespace)
+    keeping._terms.engine.outage.pause = lambda _: LONG
+    asyncio.run(keeping.aio.fence_tags("book:1")) if asynchronous else keeping.fence_tags("book:1")
+    assert keeping.stats().journaled == 1, "as for a store that could not be told"
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_p4_all_fences_of_a_commit_stand_when_it_begins(
+    cache: CacheFence, stalls: list[float], monkeypatch: pytest.MonkeyPatch, asynchronous: bool
+) -> None:
+    other = CacheFence("memory://another", namespace="another")
+    trips = spied(cache, monkeypatch)
+    stalls[:] = [4.0, 4.0, 1.0, 1.0]
+    if asynchronous:
+        asyncio.run(AsyncCommitting([cache.aio, other.aio], ("book:1",)).before())
+    else:
+        Committing([cache, other], ("book:1",)).before()
+    kinds = [type(effect) for trip in trips for effect in trip]
+    assert kinds == [Fence, Fence, Lift, Lift, Fence, Fence], "the first was old when the second stood"
 
 
 @pytest.mark.parametrize("on_outage", ["refuse", "raise"])
