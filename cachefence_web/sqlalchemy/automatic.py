@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Pool, event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from cachefence_web.cache import AsyncCacheFence, CacheFence
+from cachefence_web.errors import ConfigurationError
 from cachefence_web.runtime.bypassing import ask_first
 from cachefence_web.sqlalchemy.commits import make_good
 from cachefence_web.sqlalchemy.databases import Declared, database_of, follow, leave
-from cachefence_web.sqlalchemy.sessions import Sessions, dialects_of, engine_of, governing, has_engines
+from cachefence_web.sqlalchemy.sessions import (
+    Sessions,
+    dialect_over,
+    dialects_of,
+    each_context,
+    engine_of,
+    governing,
+    has_engines,
+)
 from cachefence_web.sqlalchemy.transactions import within_a_writer, work_of
 
 _lock = threading.Lock()
@@ -31,47 +41,55 @@ class Automatic:
         self._declared = declared
         self._governs = governing(sessions)
         self._dialects: dict[Dialect, None] = {}
+        self._one_follows = threading.Lock()
         for dialect in dialects_of(sessions):
             self._follow(dialect)
+        self._forget_contexts = each_context(self._look) if has_engines(sessions) else None
         _add(self)
 
     def remove(self) -> None:
         """Follow no longer; what was committed before is invalidated already."""
         _drop(self)
+        if self._forget_contexts is not None:
+            self._forget_contexts()
         for dialect in list(self._dialects):
             leave(dialect, self._cache)
         self._dialects.clear()
-
-    def look(self) -> None:
-        """A connection is about to be used; an application may have engines that it had not when this began."""
-        if has_engines(self._sessions):
-            for dialect in dialects_of(self._sessions):
-                self._follow(dialect)
 
     def met(self, connection: Connection, session: Session) -> None:
         """A connection of a session, and of a database that may not be followed yet."""
         if connection.dialect not in self._dialects and self._governs(session, connection):
             self._follow(connection.dialect)
 
+    def checked_out(self, pool: Pool) -> None:
+        """A connection leaves a pool; an application may have engines that it had not when this began."""
+        if has_engines(self._sessions) and (dialect := dialect_over(self._sessions, pool)) is not None:
+            self._follow(dialect)
+
+    def _look(self) -> None:
+        """An application is at hand, and its engines. Those that cannot be followed say so when they are used."""
+        for dialect in dialects_of(self._sessions):
+            with suppress(ConfigurationError):
+                self._follow(dialect)
+
     def _follow(self, dialect: Dialect) -> None:
         if dialect in self._dialects:
             return
-        self._dialects[dialect] = None
-        try:
+        with self._one_follows:  # who comes second waits until the first can be sure of its commits
+            if dialect in self._dialects:
+                return
             database = follow(dialect, self._cache, self._declared)
-        except Exception:
-            del self._dialects[dialect]
-            raise
-        if has_engines(self._sessions):
-            database.meet(self._sessions.metadatas.values())
+            if has_engines(self._sessions):
+                database.meet(self._sessions.metadatas.values())
+            self._dialects[dialect] = None
         if database.looks and (engine := engine_of(self._sessions, dialect)) is not None:
             database.look_into(engine)
 
 
-def _checked_out(driver: Any, record: object, connection: object) -> None:
-    del driver, record, connection
+def _checked_out(driver: Any, record: object, connection: Any) -> None:
+    del driver, record
     for following in _followings:
-        following.look()
+        following.checked_out(connection._pool)
 
 
 def _session_begins(session: Session, transaction: SessionTransaction, connection: Connection) -> None:

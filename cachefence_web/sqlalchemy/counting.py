@@ -39,11 +39,10 @@ def keep_reading(context: ExecutionContext, cursor: Any, reading: dict[int, int]
 class Counted:
     """A cursor of the driver, whose rows are counted; what is always asked for is named here, for speed."""
 
-    __slots__ = ("_cursor", "_held_in", "_statement")
+    _held_in: dict[int, int] | None = None
 
     def __init__(self, cursor: Any, statement: Open | None) -> None:
         self._cursor, self._statement = cursor, statement
-        self._held_in: dict[int, int] | None = None
 
     def held_in(self, reading: dict[int, int]) -> None:
         """Keep in `reading`, until it is closed or forgotten, when this was executed: now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -52,6 +52,7 @@ class Database:
         self.looks = declared.outbox is not None  # from the next statement on, where the engine is not known yet
         self.looked_into: Engine | None = None
         self._wrapped: dict[str, tuple[Any, Any]] = {}
+        self._listeners: list[tuple[str, Callable[..., Any]]] = []
         self.caches: tuple[CacheFence | AsyncCacheFence, ...] = ()
         self._met = declared.metadata
         self._tables = -1
@@ -63,8 +64,16 @@ class Database:
         self._wrapped[name] = (own, self.dialect.__dict__.get(name))
         setattr(self.dialect, name, own)
 
+    def listen(self, name: str, listener: Callable[..., Any]) -> None:
+        """Hear of this event of the dialect's before those who listen already."""
+        event.listen(self.dialect, name, listener, insert=True)
+        self._listeners.append((name, listener))
+
     def unwrap(self) -> None:
         """Give the dialect back what it had; ours stays, and does nothing, beneath what others have put around it."""
+        for name, listener in self._listeners:
+            event.remove(self.dialect, name, listener)
+        self._listeners.clear()
         for name, (own, before) in self._wrapped.items():
             if self.dialect.__dict__.get(name) is own:
                 delattr(self.dialect, name)
@@ -158,11 +167,13 @@ def follow(dialect: Dialect, cache: CacheFence | AsyncCacheFence, declared: Decl
         database: Database | None = dialect.__dict__.get(_ATTRIBUTE)
         if database is None:
             database = Database(dialect, declared)
+            database.caches = (cache,)
             setattr(dialect, _ATTRIBUTE, database)
             fence_commits(database)
+            database.listen("handle_error", _failed)
             open_door(database)
-            event.listen(dialect, "handle_error", _failed, insert=True)
-        elif database.declared != declared:
+            return database
+        if database.declared != declared:
             raise ConfigurationError(
                 "this database is followed already, and something else was said of it: give metadata, views, triggers,"
                 " routines, space and max_lag alike for all its caches")
@@ -185,7 +196,6 @@ def leave(dialect: Dialect, cache: CacheFence | AsyncCacheFence) -> None:
         database.caches = tuple(left)
         if not left:
             database.unwrap()
-            event.remove(dialect, "handle_error", _failed)
             delattr(dialect, _ATTRIBUTE)
 
 

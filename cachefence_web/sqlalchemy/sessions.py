@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, TypeAlias, cast
 
-from sqlalchemy import Connection, Dialect, Engine
+from sqlalchemy import Connection, Dialect, Engine, Pool
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_scoped_session, async_session, async_sessionmaker
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
@@ -84,6 +84,29 @@ def has_engines(sessions: object) -> bool:
 def dialects_of(sessions: Any) -> Iterable[Dialect]:
     """The databases that are known already, without a session at hand."""
     return [bind.dialect for bind in _binds_of(sessions)]
+
+
+def dialect_over(sessions: Any, pool: Pool) -> Dialect | None:
+    """The one of them whose connections come from this pool."""
+    for bind in _binds_of(sessions):
+        if getattr(bind, "pool", None) is pool:
+            found: Dialect = bind.dialect
+            return found
+    return None
+
+
+def each_context(hook: Callable[[], None]) -> Callable[[], None]:
+    """Call this whenever an application is at hand that may have engines; gives what ends that."""
+    try:
+        from flask import appcontext_pushed
+    except ImportError:  # another framework's extension of the same shape
+        return lambda: None
+
+    def pushed(*_: object, **__: object) -> None:
+        hook()
+
+    appcontext_pushed.connect(pushed, weak=False)
+    return lambda: appcontext_pushed.disconnect(pushed)
 
 
 def engine_of(sessions: Any, dialect: Dialect) -> Engine | None:

@@ -24,7 +24,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.schema import CreateSchema, DropSchema
 
-from cachefence_web import CacheFence, ConfigurationError, depends_on, untracked
+from cachefence_web import CacheFence, ConfigurationError, StoreUnavailable, depends_on, untracked
 from cachefence_web.core.effects import Outcome
 from cachefence_web.runtime.recording import recording
 from cachefence_web.sql import Routine
@@ -256,6 +256,43 @@ def test_p3_what_a_listener_executes_past_the_dialect_is_seen(
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("UPDATE book SET title = 'Newer' WHERE id = 2")
     assert heard.take()[0] == {"book", "book:2"}
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["transaction", "autocommit"])
+def test_p3_what_a_listener_executes_before_it_fails_is_told(
+    engine: Engine, fence: CacheFence, follow: Follow, heard: Heard, alone: bool,
+) -> None:
+    follow(engine, fence, metadata=Base)
+
+    @event.listens_for(engine.dialect, "do_execute")
+    def execute(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
+        if statement.startswith("UPDATE"):
+            cursor.execute(statement, parameters)
+            raise RuntimeError("the answer was lost")
+
+    with engine.connect().execution_options(**{"isolation_level": "AUTOCOMMIT"} if alone else {}) as connection:
+        with pytest.raises(RuntimeError, match="lost"):
+            connection.execute(update(Book).where(Book.id == 1).values(title="New"))
+        if not alone:
+            connection.commit()
+    assert heard.take()[0] == {"book", "book:1"}
+
+
+def test_p6_what_is_refused_no_listener_executes(engine: Engine, follow: Follow) -> None:
+    with CacheFence("redis://127.0.0.1:1", on_outage="refuse") as refusing:
+        follow(engine, refusing, metadata=Base)
+        asked = []
+
+        @event.listens_for(engine.dialect, "do_execute")
+        def execute(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+            asked.append(statement)
+            cursor.execute(statement, parameters)
+            return True
+
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            with pytest.raises(StoreUnavailable, match="nothing is written"):
+                connection.execute(update(Book).where(Book.id == 1).values(title="New"))
+    assert asked == []
 
 
 @pytest.mark.parametrize("entity", [False, True], ids=["columns", "entity"])
