@@ -57,12 +57,7 @@ def lead(ask: Ask, seen: Lease | None, *, takeover: str | None = None) -> Plan[L
     except BaseException:
         yield from let_go(ask.key, token)
         raise
-    if granted is None:
-        return (yield from alone(ask))
-    if not isinstance(granted, Granted):
-        return granted
-    result = yield from Compute(ask, granted)
-    return (yield from conclude(ask, granted, result))
+    return (yield from _follow_up(ask, granted))
 
 
 def approach(
@@ -130,6 +125,16 @@ def nobody(ask: Ask, covers: int = 1) -> Failed:
     return Failed(LeaseTimeout(
         f"nobody produced {ask.key!r} within twice its wait of {ask.policy.wait:g} s;"
         " raise `wait`, or give the key a `stale_for`"), covers=covers)
+
+
+def _follow_up(ask: Ask, granted: Granted | Landing | None) -> Plan[Landing]:
+    """Compute, where that is what came of the approach."""
+    if granted is None:
+        return (yield from alone(ask))
+    if not isinstance(granted, Granted):
+        return granted
+    result = yield from Compute(ask, granted)
+    return (yield from conclude(ask, granted, result))
 
 
 def conclude(ask: Ask, granted: Granted, result: Computed | Raised | Abandoned) -> Plan[Landing]:
@@ -233,12 +238,7 @@ def refresh(ask: Ask, seen: Lease) -> Plan[Landing]:
     """Compute the value anew behind those who are served the old one; never wait, never compute twice."""
     token = yield from NewToken()
     granted = yield from approach(ask, token, seen, patient=False)
-    if granted is None:
-        return (yield from alone(ask))
-    if not isinstance(granted, Granted):
-        return granted
-    result = yield from Compute(ask, granted)
-    return (yield from conclude(ask, granted, result))
+    return (yield from _follow_up(ask, granted))
 
 
 def pass_by(ask: Ask, granted: Granted) -> Plan[bool]:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from django.core.cache import caches
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, InternalError, OperationalError, connection, connections, transaction
 from django.test import Client
-from redis import Redis
 
 from cachefence_web import ConfigurationError, StoreUnavailable
 from cachefence_web.django import fence
@@ -33,7 +31,7 @@ from tests.django_following.shop.models import Book
 from tests.django_following.test_commits import elsewhere
 from tests.django_following.test_matrix import shown
 from tests.django_following.writes import one, saved
-from tests.following.outages import another_process, settled
+from tests.following.outages import another_process, out_of_reach, settled
 from tests.servers import RedisServer
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -69,18 +67,6 @@ def on_server(
     settings.CACHES = {"default": cache_on(server.url, namespace)}
     yield server
     fence().close()
-
-
-@contextmanager
-def out_of_reach(server: RedisServer) -> Iterator[None]:
-    """Redis keeps what it has and takes nobody in: it refuses at once, so that no deadline is there to be missed."""
-    hidden = server.socket_path.with_name("hidden.sock")
-    server.socket_path.rename(hidden)
-    with Redis.from_url(server.tcp_url) as administrator:
-        for kind in ("normal", "pubsub"):
-            administrator.client_kill_filter(_type=kind, skipme=True)
-    yield
-    hidden.rename(server.socket_path)
 
 
 def in_a_block() -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis import Redis
 
 from cachefence_web import AsyncCacheFence, CacheFence
 from tests.servers import RedisServer
@@ -12,6 +16,20 @@ LONG = 30.0
 
 SHORT = 0.3
 """Seconds for a request of a server that is frozen."""
+
+
+@contextmanager
+def out_of_reach(server: RedisServer) -> Iterator[None]:
+    """It keeps what it has, hangs up on everybody, and refuses at once who comes to its socket: there is no deadline
+    that a busy machine could miss.
+    """
+    hidden = server.socket_path.with_name("hidden.sock")
+    server.socket_path.rename(hidden)
+    with Redis.from_url(server.tcp_url) as administrator:
+        for kind in ("normal", "pubsub"):
+            administrator.client_kill_filter(_type=kind, skipme=True)
+    yield
+    hidden.rename(server.socket_path)
 
 
 def another_process(server: RedisServer, namespace: str) -> CacheFence:

@@ -22,12 +22,11 @@ from cachefence_web import CacheFence, ConfigurationError
 from cachefence_web.following.outbox import rows_for
 from cachefence_web.runtime.outboxes import Busy
 from cachefence_web.sqlalchemy import drain_outbox, invalidate_on_commit, outbox_table
-from tests.following.outages import LONG, another_process, settled
+from tests.following.outages import LONG, another_process, out_of_reach, settled
 from tests.postgres import PostgresServer
 from tests.servers import RedisServer
 from tests.sqlalchemy_following.library import Book, postgres_url
 from tests.sqlalchemy_following.pages import commit, rename, title
-from tests.sqlalchemy_following.reach import out_of_reach
 
 Follow = Callable[..., Any]
 NOWHERE = "redis://127.0.0.1:1/0"
