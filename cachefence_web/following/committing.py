@@ -45,10 +45,10 @@ class Committing:
         """
         self._raise(made=made)
         for _ in range(TRIES):
-            if all(each.lasts for each in self._fenced):
+            if made or all(each.lasts for each in self._fenced):
                 return
             self.after(Outcome.ROLLED_BACK)
-            self._raise(made=made)
+            self._raise(made=False)
 
     def _raise(self, *, made: bool) -> None:
         for cache in self._caches if self._tags else ():
@@ -97,10 +97,10 @@ class AsyncCommitting:
         """Raise the fences, as `Committing.before`."""
         await self._raise(made=made)
         for _ in range(TRIES):
-            if all(each.lasts for each in self._fenced):
+            if made or all(each.lasts for each in self._fenced):
                 return
             await self.after(Outcome.ROLLED_BACK)
-            await self._raise(made=made)
+            await self._raise(made=False)
 
     async def _raise(self, *, made: bool) -> None:
         for cache in self._caches if self._tags else ():

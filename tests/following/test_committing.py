@@ -155,6 +155,17 @@ def test_p4_all_fences_of_a_commit_stand_when_it_begins(
     assert kinds == [Fence, Fence, Lift, Lift, Fence, Fence], "the first was old when the second stood"
 
 
+def test_p4_what_is_committed_already_is_never_without_a_fence(
+    cache: CacheFence, stalls: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = CacheFence("memory://another", namespace="another")
+    trips = spied(cache, monkeypatch)
+    stalls[:] = [4.0, 4.0]
+    tell([cache, other], ("book:1",))
+    lifted = [effect.outcome for trip in trips for effect in trip if isinstance(effect, Lift)]
+    assert lifted == [Outcome.COMMITTED] * 2
+
+
 @pytest.mark.parametrize("on_outage", ["refuse", "raise"])
 def test_p6_a_cache_out_of_reach_refuses_and_the_others_forget_the_fence(
     cache: CacheFence, on_outage: OnOutage
