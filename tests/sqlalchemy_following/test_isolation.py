@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,10 @@ def test_p3_a_connection_from_the_pool_is_asked_anew_what_it_sees(
             assert recorded.private
 
 
+@pytest.mark.parametrize("ends", ["closed", "forgotten"])
 @pytest.mark.parametrize("streamed", [True, False])
 def test_p3_rows_of_sqlite_yet_to_be_fetched_hold_a_snapshot(
-    tmp_path: Path, fence: CacheFence, follow: Follow, streamed: bool,
+    tmp_path: Path, fence: CacheFence, follow: Follow, streamed: bool, ends: str,
 ) -> None:
     engine = new_engine(f"sqlite:///{tmp_path}/library.sqlite3")
     with engine.connect() as connection:
@@ -81,7 +83,10 @@ def test_p3_rows_of_sqlite_yet_to_be_fetched_hold_a_snapshot(
         in_a_thread(lambda: commit(engine, "New"))
         found = fence.get_or_set("page", lambda: connection.scalar(text(ONE)), ttl=60)
         assert (found, fence.get("page")) == (("One", None) if streamed else ("New", "New"))
-        rows.close()
+        if ends == "closed":
+            rows.close()
+        del rows
+        gc.collect()
         assert fence.get_or_set("page", lambda: connection.scalar(text(ONE)), ttl=60) == fence.get("page") == "New"
     engine.dispose()
 
